@@ -1,0 +1,13 @@
+"""The user-facing errors of the model side; the data side comes from `aqr_eval.nuscenes`."""
+
+from aqr_eval.nuscenes.errors import AqrError, DataError
+
+__all__ = ["AqrError", "CheckpointError", "ConfigError", "DataError"]
+
+
+class ConfigError(AqrError):
+    """A config names an unknown key or type, or holds a value outside its allowed range."""
+
+
+class CheckpointError(AqrError):
+    """Weights do not fit the model, or a checkpoint folder is incomplete."""
