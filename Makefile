@@ -1,0 +1,79 @@
+# Verbs of the workspace. A fresh machine needs Python 3.10-3.12, gcc and pip:
+#   make demo    train, score and look at a report
+#   make test    every test that needs no GPU
+# format, lint, types and the tests take PKG=aqr_eval|aqr_core|aqr_train to stay inside one package.
+
+PYTHON ?= python3
+VENV   ?= .venv
+JOBS   ?= 2
+PKG    ?=
+
+BIN   := $(VENV)/bin
+STAMP := $(VENV)/installed
+PIP   := $(BIN)/python -m pip --disable-pip-version-check
+
+PACKAGES     := packages/aqr_eval packages/aqr_core[spconv] packages/aqr_train[deepspeed]
+REQUIREMENTS := constraints.txt requirements-dev.txt requirements-devkit.txt
+SOURCES      := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
+TESTS        := $(if $(PKG),tests/$(PKG),tests)
+TYPED        := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/aqr_core/src packages/aqr_train/src)
+
+# One thread per test worker: two workers with two threads each would fight over two cores.
+TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
+
+.DEFAULT_GOAL := help
+.PHONY: help setup format lint types test test-gpu demo demo-scratch baseline lock clean
+
+help:            ## this list
+	@grep -hE '^[a-z-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+
+setup: $(STAMP)  ## .venv with the three packages, editable, pinned
+
+# DeepSpeed compiles its kernels when they are first used, not here. The requirements of the last
+# line go in without their dependencies and on top of the rest; the file says why.
+$(STAMP): $(REQUIREMENTS) $(wildcard packages/*/pyproject.toml)
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	DS_BUILD_OPS=0 $(PIP) install -q -c constraints.txt -r requirements-dev.txt $(addprefix -e ,$(PACKAGES))
+	$(PIP) install -q --no-deps --force-reinstall -r requirements-devkit.txt
+	touch $@
+
+format: setup    ## rewrite the code in the house style
+	$(BIN)/ruff check --fix $(SOURCES)
+	$(BIN)/ruff format $(SOURCES)
+
+lint: setup      ## style, changelogs, file sizes
+	$(BIN)/ruff check $(SOURCES)
+	$(BIN)/ruff format --check $(SOURCES)
+	$(BIN)/python tools/check_changelog.py
+	$(BIN)/python tools/check_files.py
+
+types: setup     ## mypy
+	$(BIN)/mypy $(TYPED)
+
+test: setup      ## every test that needs no GPU
+	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu" -n $(JOBS) --dist loadfile
+
+test-gpu: setup  ## the tests that need a CUDA device
+	$(BIN)/python -m pytest $(TESTS) -m gpu
+
+demo: setup      ## synthetic data, fine-tuning from the shipped baseline, scores, report
+	$(BIN)/python -m aqr_train.demo
+
+demo-scratch: setup  ## the same without the shipped baseline
+	$(BIN)/python -m aqr_train.demo --scratch
+
+baseline: setup  ## train the shipped baseline again (hours on a CPU)
+	$(BIN)/python -m aqr_train.baseline
+
+# One resolution for Python 3.10 to 3.12; uv keeps the versions that still fit. The CUDA packages in it are
+# what torch asks for where its CUDA build is installed; its CPU build asks for none of them.
+lock: setup      ## resolve constraints.txt again
+	$(PIP) install -q uv
+	printf '%s\n' $(addprefix "-e ,$(addsuffix ",$(PACKAGES))) "-e packages/aqr_core[spconv-cuda]" "-r requirements-dev.txt" \
+	  | $(BIN)/uv pip compile - --output-file constraints.txt --universal --python-version 3.10 --quiet \
+	      --no-annotate --custom-compile-command "make lock" --no-emit-index-url \
+	      --no-emit-package aqr-eval --no-emit-package aqr-core --no-emit-package aqr-train
+
+clean:           ## remove the environment and everything that the verbs above wrote
+	rm -rf $(VENV) demo build dist .ruff_cache .mypy_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
