@@ -1,0 +1,1 @@
+"""The nuScenes dataset format: classes, splits, geometry and tables, with numpy alone."""

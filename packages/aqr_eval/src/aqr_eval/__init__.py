@@ -1,0 +1,1 @@
+"""nuScenes detection evaluation without torch and without the devkit."""
