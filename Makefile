@@ -32,9 +32,10 @@ setup: $(STAMP)  ## .venv with the three packages, editable, pinned
 # DeepSpeed compiles its kernels when they are first used, not here. The requirements of the last
 # line go in without their dependencies and on top of the rest; the file says why.
 $(STAMP): $(REQUIREMENTS) $(wildcard packages/*/pyproject.toml)
+	@echo "Installing into $(VENV); a few minutes on a fresh machine."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	DS_BUILD_OPS=0 $(PIP) install -q -c constraints.txt -r requirements-dev.txt $(addprefix -e ,$(PACKAGES))
-	$(PIP) install -q --no-deps --force-reinstall -r requirements-devkit.txt
+	DS_BUILD_OPS=0 $(PIP) install -qq -c constraints.txt -r requirements-dev.txt $(addprefix -e ,$(PACKAGES))
+	$(PIP) install -qq --no-deps --force-reinstall -r requirements-devkit.txt
 	touch $@
 
 format: setup    ## rewrite the code in the house style
@@ -68,7 +69,7 @@ baseline: setup  ## train the shipped baseline again (hours on a CPU)
 # One resolution for Python 3.10 to 3.12; uv keeps the versions that still fit. The CUDA packages in it are
 # what torch asks for where its CUDA build is installed; its CPU build asks for none of them.
 lock: setup      ## resolve constraints.txt again
-	$(PIP) install -q uv
+	$(PIP) install -qq uv
 	printf '%s\n' $(addprefix "-e ,$(addsuffix ",$(PACKAGES))) "-e packages/aqr_core[spconv-cuda]" "-r requirements-dev.txt" \
 	  | $(BIN)/uv pip compile - --output-file constraints.txt --universal --python-version 3.10 --quiet \
 	      --no-annotate --custom-compile-command "make lock" --no-emit-index-url \
