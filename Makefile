@@ -2,17 +2,19 @@
 #   make demo    train, score and look at a report
 #   make test    every test that needs no GPU
 # format, lint, types and the tests take PKG=aqr_eval|aqr_core|aqr_train to stay inside one package.
+# setup takes SPCONV=spconv-cuda for the CUDA build of the sparse convolutions.
 
 PYTHON ?= python3
 VENV   ?= .venv
 JOBS   ?= 2
 PKG    ?=
+SPCONV ?= spconv
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
-PACKAGES     := packages/aqr_eval packages/aqr_core[spconv] packages/aqr_train[deepspeed]
+PACKAGES     := packages/aqr_eval packages/aqr_core[$(SPCONV)] packages/aqr_train[deepspeed]
 REQUIREMENTS := constraints.txt requirements-dev.txt requirements-devkit.txt
 SOURCES      := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
 TESTS        := $(if $(PKG),tests/$(PKG),tests)
