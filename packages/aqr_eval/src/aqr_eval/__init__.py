@@ -1,1 +1,18 @@
 """nuScenes detection evaluation without torch and without the devkit."""
+
+from aqr_eval.evaluation import evaluate
+from aqr_eval.ground_truth import GroundTruth, load_ground_truth
+from aqr_eval.metrics import DetectionMetrics
+from aqr_eval.submission import Submission, load_submission, write_submission
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DetectionMetrics",
+    "GroundTruth",
+    "Submission",
+    "evaluate",
+    "load_ground_truth",
+    "load_submission",
+    "write_submission",
+]

@@ -58,7 +58,8 @@ def yaw_from_quaternion(wxyz: ArrayLike) -> FloatArray:
     The all-zero quaternion has yaw 0, as in the devkit.
     """
     w, x, y, z = np.moveaxis(np.asarray(wxyz, dtype=np.float64), -1, 0)
-    return np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    yaw: FloatArray = np.arctan2(2 * (w * z + x * y), w * w + x * x - y * y - z * z)
+    return yaw
 
 
 def yaw_to_quaternion(yaw_rad: ArrayLike) -> FloatArray:

@@ -141,6 +141,11 @@ def _load_calibrations(folder: Path) -> tuple[dict[str, int], list[Calibration]]
         pose = array("d")
         append_numbers(pose, translation, 3, "calibrated_sensor", token, "translation")
         append_numbers(pose, rotation, 4, "calibrated_sensor", token, "rotation")
+        if not any(pose[3:]):
+            raise DataError(
+                f"calibrated_sensor.json: token {token!r} has an all-zero rotation, which is no quaternion; "
+                f"repair the row or restore the table from the nuScenes archive."
+            )
         index[token] = len(calibrations)
         calibrations.append(
             Calibration(
@@ -181,7 +186,17 @@ def _load_poses(folder: Path, pose_index: Mapping[str, int]) -> tuple[NDArray[np
             f"ego_pose.json has no complete row {token!r} that sample_data.json refers to ({len(lost)} such in all); "
             f"the two tables are of different versions or one was cut, so restore both from the same archive."
         )
-    return poses[:, :3], poses[:, 3:]
+    return poses[:, :3], _turned(poses[:, 3:], pose_index)
+
+
+def _turned(rotation: NDArray[np.float64], pose_index: Mapping[str, int]) -> NDArray[np.float64]:
+    zero = np.flatnonzero(~rotation.any(axis=1))
+    if len(zero):
+        raise DataError(
+            f"ego_pose.json: token {list(pose_index)[zero[0]]!r} has an all-zero rotation, which is no quaternion; "
+            f"repair the row or restore the table from the nuScenes archive."
+        )
+    return rotation
 
 
 def _by_scene_and_time(

@@ -1,4 +1,4 @@
-"""Row-by-row reading of nuScenes tables, so that a 2 GB JSON array costs the memory of one row.
+"""Row-by-row reading of nuScenes tables.
 
 A table is a JSON array of objects. `json.load` on the largest ones needs several gigabytes, of which a
 detector uses a tenth; here each row is decoded, handed on and forgotten.
@@ -6,8 +6,6 @@ detector uses a tenth; here each row is decoded, handed on and forgotten.
 
 from __future__ import annotations
 
-import json
-import re
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from operator import itemgetter
@@ -15,10 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from aqr_eval.nuscenes.errors import DataError
-
-_CHUNK_CHARS = 1 << 20
-_LONGEST_ROW_CHARS = 1 << 24  # a syntax error must not make us buffer the rest of the file
-_BETWEEN_ROWS = re.compile(r"[\s,]*")
+from aqr_eval.nuscenes.json_stream import JsonStream
 
 
 def stream_table(
@@ -36,26 +31,33 @@ def stream_table(
         DataError: the file is not a complete JSON array of objects, or a row lacks a field.
     """
     pick = itemgetter(*fields)
-    for number, row in enumerate(_stream_objects(folder / f"{table}.json")):
-        for field, default in (defaults or {}).items():
-            row.setdefault(field, default)
-        try:
-            values = pick(row)
-        except KeyError as error:
-            raise DataError(
-                f"{table}.json: row {number} (token {row.get('token')!r}) has no field {error}; "
-                f"the table was cut or edited, so restore it from the nuScenes archive."
-            ) from None
-        yield values
+    optional = tuple((defaults or {}).items())
+    with JsonStream(folder / f"{table}.json", DataError) as stream:
+        for number, row in enumerate(stream.array()):
+            try:
+                for field, default in optional:
+                    row.setdefault(field, default)
+                values = pick(row)
+            except KeyError as error:
+                raise DataError(
+                    f"{table}.json: row {number} (token {row.get('token')!r}) has no field {error}; "
+                    f"the table was cut or edited, so restore it from the nuScenes archive."
+                ) from None
+            except (AttributeError, TypeError):
+                raise DataError(
+                    f"{table}.json: row {number} is {row!r:.40} where an object belongs; "
+                    f"restore the table from the nuScenes archive."
+                ) from None
+            yield values
 
 
 def append_numbers(
-    column: array[float], values: Sequence[float], count: int, table: str, token: str, field: str
+    column: array[int] | array[float], values: Sequence[float], count: int, table: str, token: str, field: str
 ) -> None:
     """Appends a row's vector of `count` numbers to a flat column, or says what is wrong with it."""
     try:
         if len(values) == count:
-            column.extend(values)
+            column.extend(values)  # type: ignore[arg-type]  # an integer column refuses other numbers itself
             return
     except (TypeError, OverflowError):
         pass  # not a list, or not of numbers: the same sentence serves
@@ -71,33 +73,3 @@ def dangling(table: str, token: str, field: str, target: object, target_table: s
         f"{table}.json: token {token!r} has {field} = {target!r}, which is not in {target_table}.json; "
         f"the two tables are of different versions or one was cut, so restore both from the same archive."
     )
-
-
-def _stream_objects(path: Path) -> Iterator[dict[str, Any]]:
-    decode = json.JSONDecoder().raw_decode
-    count = 0
-    with path.open(encoding="utf-8") as file:
-        buffer = file.read(_CHUNK_CHARS)
-        position = len(buffer) - len(buffer.lstrip())
-        if buffer[position : position + 1] != "[":
-            raise DataError(f"{path} is not a JSON array: it starts with {buffer[:20]!r}, so restore the table.")
-        position += 1
-        while True:
-            position = _BETWEEN_ROWS.match(buffer, position).end()  # type: ignore[union-attr]  # matches the empty string
-            if buffer.startswith("]", position):
-                return
-            try:
-                row, position = decode(buffer, position)
-            except json.JSONDecodeError as error:
-                more = file.read(_CHUNK_CHARS) if len(buffer) - position < _LONGEST_ROW_CHARS else ""
-                if not more:
-                    raise DataError(
-                        f"{path} breaks off or is not valid JSON after {count} rows ({error.msg}); "
-                        f"the copy is incomplete, so copy or unpack it again."
-                    ) from None
-                buffer, position = buffer[position:] + more, 0
-                continue
-            if not isinstance(row, dict):
-                raise DataError(f"{path}: row {count} is {row!r:.40} where an object belongs; restore the table.")
-            count += 1
-            yield row

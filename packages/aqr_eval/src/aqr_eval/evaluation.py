@@ -1,0 +1,108 @@
+"""The nuScenes detection evaluation, from ground truth and submission to numbers.
+
+Equal to the devkit's `DetectionEval` (1.2.0) to the last digits, about sixty times faster, and with an
+answer where that one crashes: no prediction at all scores 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aqr_eval.boxes import Boxes
+from aqr_eval.config import DetectionConfig, detection_config
+from aqr_eval.curves import Curve, build_curve
+from aqr_eval.filters import filter_boxes
+from aqr_eval.ground_truth import GroundTruth
+from aqr_eval.match_errors import match_errors
+from aqr_eval.matching import find_candidates, match, score_order
+from aqr_eval.metrics import DetectionMetrics
+from aqr_eval.nuscenes.errors import SubmissionError
+from aqr_eval.submission import Submission
+
+
+def evaluate(
+    gt: GroundTruth, predictions: Submission, config: str | DetectionConfig = "detection_cvpr_2019"
+) -> DetectionMetrics:
+    """Scores a submission.
+
+    Args:
+        gt: from `load_ground_truth`.
+        predictions: from `load_submission`; its samples must be exactly those of `gt` (custom splits
+            ignore further ones).
+        config: name or constants of the benchmark.
+
+    Raises:
+        SubmissionError: samples are missing or foreign, or a box that matches has a side of 0 m.
+    """
+    config = detection_config(config) if isinstance(config, str) else config
+    aligned = align_samples(gt, predictions)
+    counted_gt = filter_boxes(gt.boxes, gt.ego_translation, gt.bicycle_racks, config)
+    counted = filter_boxes(aligned, gt.ego_translation, gt.bicycle_racks, config)
+    ordered = counted.select(score_order(counted.score))
+    return DetectionMetrics.from_curves(_all_curves(counted_gt, ordered, gt.tokens, config), config)
+
+
+def align_samples(gt: GroundTruth, predictions: Submission) -> Boxes:
+    """The predictions with `sample` indexing the ground truth's tokens.
+
+    Their order decides between equal scores: that of the file, or for custom splits that of the dataset.
+
+    Raises:
+        SubmissionError: samples are missing, or foreign where that is not allowed.
+    """
+    position = {token: index for index, token in enumerate(gt.tokens)}
+    known = set(predictions.tokens)
+    missing = [token for token in gt.tokens if token not in known]
+    extra = [token for token in predictions.tokens if token not in position]
+    if missing or (extra and not gt.allows_extra_samples):
+        raise SubmissionError(
+            f"The submission's samples are not those of the split ({len(gt.tokens)}): {_listed('missing', missing)}, "
+            f"{_listed('extra', extra)}; write one list per sample, empty if nothing was found, and check the split."
+        )
+    index = np.array([position.get(token, -1) for token in predictions.tokens], dtype=np.int64)
+    boxes = predictions.boxes.with_sample(index[predictions.boxes.sample])
+    if not gt.allows_extra_samples:
+        return boxes
+    boxes = boxes.select(boxes.sample >= 0)
+    return boxes.select(np.argsort(boxes.sample, kind="stable"))
+
+
+def _all_curves(
+    gt: Boxes, predictions: Boxes, tokens: tuple[str, ...], config: DetectionConfig
+) -> dict[tuple[str, float], Curve]:
+    """Curves of every class and threshold; `predictions` in the order in which they choose."""
+    candidates = find_candidates(predictions, gt, max(config.dist_ths))
+    num_gt = np.bincount(gt.label, minlength=len(config.class_names))
+    rows_of_class = [np.flatnonzero(predictions.label == label) for label in range(len(config.class_names))]
+    curves = {}
+    for threshold in config.dist_ths:
+        matched = match(candidates, len(gt), threshold)
+        hits = np.flatnonzero(matched >= 0)
+        _require_sizes(predictions.select(hits), gt.select(matched[hits]), tokens)
+        errors = match_errors(gt.select(matched[hits]), predictions.select(hits))
+        for label, name in enumerate(config.class_names):
+            rows = rows_of_class[label]
+            of_class = predictions.label[hits] == label
+            curves[name, threshold] = build_curve(
+                score=predictions.score[rows],
+                hit=matched[rows] >= 0,
+                errors={error: values[of_class] for error, values in errors.items()},
+                num_gt=int(num_gt[label]),
+            )
+    return {(name, threshold): curves[name, threshold] for name in config.class_names for threshold in config.dist_ths}
+
+
+def _require_sizes(predictions: Boxes, gt: Boxes, tokens: tuple[str, ...]) -> None:
+    flat = np.flatnonzero((predictions.size_wlh <= 0).any(axis=1) | (gt.size_wlh <= 0).any(axis=1))
+    if len(flat):
+        row = flat[0]
+        raise SubmissionError(
+            f"Sample {tokens[predictions.sample[row]]!r} has a match of a predicted box of size "
+            f"{predictions.size_wlh[row].tolist()} with a true one of {gt.size_wlh[row].tolist()} m (w, l, h): "
+            f"every side must be longer than 0, so correct the size."
+        )
+
+
+def _listed(what: str, tokens: list[str]) -> str:
+    shown = ", ".join(map(repr, tokens[:3])) + (", ..." if len(tokens) > 3 else "")
+    return f"{len(tokens)} {what}" + (f" ({shown})" if tokens else "")

@@ -1,0 +1,114 @@
+"""Reading a JSON file value by value, so that a 2 GB file costs the memory of one value."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aqr_eval.nuscenes.errors import AqrError
+
+_CHUNK_CHARS = 1 << 20
+_LONGEST_VALUE_CHARS = 1 << 26  # a syntax error must not make us buffer the rest of the file
+_SPACE = re.compile(r"[ \t\n\r]*")
+
+
+class JsonStream:
+    """A cursor over one JSON document; the caller says where objects and arrays are entered and left.
+
+    Args:
+        path: the file.
+        error: class of the errors raised for text that breaks off or is not JSON.
+    """
+
+    def __init__(self, path: Path, error: type[AqrError]) -> None:
+        self._path = path
+        self._error = error
+        self._decode = json.JSONDecoder().raw_decode
+        self._file = path.open(encoding="utf-8")
+        self._buffer = ""
+        self._passed = 0  # characters before the buffer
+        self._position = 0
+
+    def __enter__(self) -> JsonStream:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+    def peek(self) -> str:
+        """The next character that is not white space, "" at the end of the file."""
+        while True:
+            match = _SPACE.match(self._buffer, self._position)
+            self._position = match.end() if match else self._position
+            if self._position < len(self._buffer):
+                return self._buffer[self._position]
+            if not self._refill():
+                return ""
+
+    def take(self, expected: str) -> None:
+        """Steps over one punctuation character."""
+        found = self.peek()
+        if found != expected:
+            raise self._broken(f"{expected!r} belongs where {found!r} stands" if found else "the text breaks off")
+        self._position += 1
+
+    def value(self) -> Any:  # noqa: ANN401  # any JSON value
+        """The next value, decoded whole."""
+        self.peek()
+        while True:
+            try:
+                value, end = self._decode(self._buffer, self._position)
+            except json.JSONDecodeError as error:
+                if len(self._buffer) - self._position > _LONGEST_VALUE_CHARS or not self._refill():
+                    raise self._broken(error.msg) from None
+                continue
+            # A number at the end of the buffer may go on behind it.
+            if end == len(self._buffer) and isinstance(value, (int, float)) and self._refill():
+                continue
+            self._position = end
+            return value
+
+    def array(self) -> Iterator[Any]:
+        """Enters an array and yields its values."""
+        yield from (self.value() for _ in self._members("[", "]"))
+
+    def object_keys(self) -> Iterator[str]:
+        """Enters an object and yields its keys; the caller takes each key's value before asking for the next."""
+        for _ in self._members("{", "}"):
+            key = self.value()
+            if not isinstance(key, str):
+                raise self._broken(f"a name belongs where {key!r:.40} stands")
+            self.take(":")
+            yield key
+
+    def _members(self, opening: str, closing: str) -> Iterator[None]:
+        self.take(opening)
+        if self.peek() != closing:
+            yield
+            while self.peek() != closing:
+                self.take(",")
+                yield
+        self.take(closing)
+
+    def _refill(self) -> bool:
+        try:
+            more = self._file.read(_CHUNK_CHARS)
+        except UnicodeDecodeError as error:
+            raise self._broken(str(error)) from None
+        self._passed += self._position
+        self._buffer = self._buffer[self._position :] + more
+        self._position = 0
+        return bool(more)
+
+    def _broken(self, reason: str) -> AqrError:
+        place = self._passed + self._position
+        return self._error(
+            f"{self._path} breaks off or is not valid JSON after {place} characters ({reason}): "
+            f"the copy is incomplete or was edited, so write or copy it again."
+        )
