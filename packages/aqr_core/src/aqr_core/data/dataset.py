@@ -1,0 +1,112 @@
+"""nuScenes keyframes as samples for the detector."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from aqr_core.data.frame import Frame
+from aqr_core.errors import ConfigError, DataError
+from aqr_core.infos.mmdet3d import Mmdet3dInfos
+from aqr_core.infos.reader import Infos, open_infos
+from aqr_core.infos.schema import GroundTruth, Info
+from aqr_core.registry import DATASETS, TRANSFORMS, build
+from aqr_core.structures.sample import Sample
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
+
+
+@DATASETS.register_module()
+class NuScenesDataset(Dataset[Sample]):
+    """Index -> `Sample` through a pipeline of registered transforms.
+
+    The randomness of a sample depends on (seed, epoch, index) alone, so it is the same with any number of workers
+    and ranks.
+
+    Args:
+        dataroot: folder that the infos' paths are relative to.
+        infos: file of `aqr prepare`, mmdet3d info pickle, or opened infos.
+        pipeline: config dicts of transforms, or callables on a `Frame`.
+        classes: names to detect; labels count in this order.
+        seed: of all augmentation.
+        test_mode: keep every keyframe in order; else keyframes without any box to learn from are left out.
+        box_convention: for pickles that do not say, see `open_infos`.
+
+    Raises:
+        ConfigError: an unknown transform, argument or class.
+        DataError: unreadable infos, or none with a box in training.
+    """
+
+    def __init__(
+        self,
+        dataroot: str | Path,
+        infos: str | Path | Infos | Mmdet3dInfos,
+        pipeline: Sequence[Mapping[str, Any] | Any],
+        *,
+        classes: Sequence[str] = DETECTION_CLASSES,
+        seed: int = 0,
+        test_mode: bool = False,
+        box_convention: str | None = None,
+    ) -> None:
+        self.dataroot = Path(dataroot)
+        self.infos = open_infos(infos, box_convention) if isinstance(infos, (str, Path)) else infos
+        self.classes = tuple(classes)
+        self.seed = seed
+        self.test_mode = test_mode
+        self.pipeline = [build(step, TRANSFORMS) if isinstance(step, Mapping) else step for step in pipeline]
+        self._label_of = self._map_labels()
+        self._indices = np.arange(len(self.infos)) if test_mode else self._with_boxes()
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by workers that live on
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        """One sample after the pipeline.
+
+        Raises:
+            DataError: a sensor file or a record cannot be used.
+        """
+        frame = self.frame(index)
+        seed = int(frame.rng.integers(2**63))
+        for transform in self.pipeline:
+            transform(frame)
+        return frame.to_sample(seed)
+
+    def info(self, index: int) -> Info:
+        """What is known about the keyframe behind a sample."""
+        return self.infos[int(self._indices[index])]
+
+    def frame(self, index: int) -> Frame:
+        """An empty frame for this sample and epoch, before any transform."""
+        rng = np.random.default_rng((self.seed, int(self._epoch), int(index) % len(self)))
+        return Frame(self.info(index), self.dataroot, rng, self.classes, self._label_of)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the augmentation of an epoch; reaches running workers too."""
+        self._epoch.fill_(epoch)
+
+    def _map_labels(self) -> np.ndarray:
+        known = self.infos.header.classes
+        unknown = [name for name in self.classes if name not in known]
+        if unknown:
+            raise ConfigError(
+                f"Class '{unknown[0]}' is not among those of {self.infos.path} ({', '.join(known)}); correct 'classes'."
+            )
+        return np.array([self.classes.index(name) if name in self.classes else -1 for name in known], np.int64)
+
+    def _with_boxes(self) -> np.ndarray:
+        def is_useful(gt: GroundTruth) -> bool:
+            return bool((gt.valid & (self._label_of[gt.labels] >= 0)).any())
+
+        indices = np.flatnonzero([is_useful(info.gt) for info in self.infos])
+        if not len(indices):
+            raise DataError(
+                f"None of the {len(self.infos)} keyframes in {self.infos.path} has a box with points in it; train on a "
+                "split with annotations, or set test_mode=True."
+            )
+        return indices

@@ -1,0 +1,83 @@
+"""The one mutable record that every transform works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from aqr_core.errors import ConfigError
+from aqr_core.infos.schema import Info
+from aqr_core.structures.boxes3d import BOX_DIM
+from aqr_core.structures.sample import Sample
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
+
+
+@dataclass
+class Frame:
+    """A keyframe on its way through the pipeline.
+
+    Image transforms change `cam2img`, scene transforms change `lidar2cam`; the projection follows from both,
+    so pixels and points cannot come apart.
+
+    Attributes:
+        info: what is known about the keyframe; never changed.
+        dataroot: folder that the paths of `info` are relative to.
+        rng: the only source of randomness, one per sample and epoch.
+        classes: names that `gt_labels` counts.
+        label_of: (K,) label of each class of the infos file among `classes`; -1 for those not detected.
+        points: (P, 5) float32 x, y, z [m], intensity [0, 255], age [s].
+        images: N arrays (H, W, 3), BGR; uint8 as loaded, float32 once normalised.
+        cam2img: (N, 4, 4) float64 intrinsics, row and column of the depth included.
+        lidar2cam: (N, 4, 4) float64; carries all scene augmentation, so it may scale and mirror.
+        gt_boxes: (n, 9) float64, the convention of `boxes3d`.
+        gt_labels: (n,) int64.
+    """
+
+    info: Info
+    dataroot: Path
+    rng: np.random.Generator
+    classes: tuple[str, ...] = DETECTION_CLASSES
+    label_of: np.ndarray = field(default_factory=lambda: np.arange(len(DETECTION_CLASSES)))
+    points: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))
+    images: list[np.ndarray] = field(default_factory=list)
+    cam2img: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))
+    lidar2cam: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))
+    gt_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, BOX_DIM)))
+    gt_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+
+    @property
+    def lidar2img(self) -> np.ndarray:
+        """(N, 4, 4) projections to pixels of `images`, times depth."""
+        return self.cam2img @ self.lidar2cam
+
+    def to_sample(self, seed: int) -> Sample:
+        """The finished sample.
+
+        Raises:
+            ConfigError: the pipeline leaves images of different sizes.
+        """
+        sizes = {image.shape for image in self.images}
+        if len(sizes) > 1:
+            raise ConfigError(
+                f"The pipeline leaves images of different sizes {sorted(sizes)} for sample '{self.info.token}'; "
+                "add ResizeCropFlipImage."
+            )
+        if self.images:
+            height, width = self.images[0].shape[:2]
+            images = np.empty((len(self.images), 3, height, width), np.float32)
+            for target, image in zip(images, self.images, strict=True):
+                target[...] = image.transpose(2, 0, 1)
+        else:
+            images = np.zeros((0, 3, 0, 0), np.float32)
+        return Sample(
+            token=self.info.token,
+            points=torch.from_numpy(np.ascontiguousarray(self.points, np.float32)),
+            images=torch.from_numpy(images),
+            lidar2img=torch.from_numpy(self.lidar2img),
+            gt_boxes=torch.from_numpy(self.gt_boxes.astype(np.float32)),
+            gt_labels=torch.from_numpy(self.gt_labels.astype(np.int64)),
+            seed=seed,
+        )

@@ -1,0 +1,84 @@
+"""Transforms that drop or reorder points and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from aqr_core.data.frame import Frame
+from aqr_core.errors import ConfigError
+from aqr_core.registry import TRANSFORMS, suggest
+from aqr_core.structures.boxes3d import YAW, wrap_angle
+
+
+def _checked_range(name: str, point_cloud_range: Sequence[float]) -> np.ndarray:
+    limits = np.asarray(point_cloud_range, np.float64)
+    if limits.shape != (6,) or not (limits[:3] < limits[3:]).all():
+        raise ConfigError(f"{name}: point_cloud_range is {point_cloud_range}; give (x, y, z) minima, then maxima.")
+    return limits
+
+
+@TRANSFORMS.register_module()
+class PointsRangeFilter:
+    """Keeps the points strictly inside the range.
+
+    Args:
+        point_cloud_range: x, y, z minima, then maxima, metres.
+    """
+
+    def __init__(self, point_cloud_range: Sequence[float]) -> None:
+        self.limits = _checked_range("PointsRangeFilter", point_cloud_range).astype(np.float32)
+
+    def __call__(self, frame: Frame) -> None:
+        """Filters `points`."""
+        xyz = frame.points[:, :3]
+        frame.points = frame.points[((xyz > self.limits[:3]) & (xyz < self.limits[3:])).all(axis=1)]
+
+
+@TRANSFORMS.register_module()
+class ObjectRangeFilter:
+    """Keeps the boxes whose centre lies strictly inside the range in the ground plane; wraps yaw to [-pi, pi).
+
+    Args:
+        point_cloud_range: x, y, z minima, then maxima, metres; z is not looked at.
+    """
+
+    def __init__(self, point_cloud_range: Sequence[float]) -> None:
+        self.limits = _checked_range("ObjectRangeFilter", point_cloud_range)
+
+    def __call__(self, frame: Frame) -> None:
+        """Filters `gt_boxes` and `gt_labels`."""
+        centre = frame.gt_boxes[:, :2]
+        inside = ((centre > self.limits[:2]) & (centre < self.limits[3:5])).all(axis=1)
+        frame.gt_boxes, frame.gt_labels = frame.gt_boxes[inside], frame.gt_labels[inside]
+        frame.gt_boxes[:, YAW] = wrap_angle(frame.gt_boxes[:, YAW])
+
+
+@TRANSFORMS.register_module()
+class ObjectNameFilter:
+    """Keeps the boxes of some classes; labels keep counting in all classes of the dataset.
+
+    Args:
+        classes: names.
+    """
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.classes = tuple(classes)
+
+    def __call__(self, frame: Frame) -> None:
+        """Filters `gt_boxes` and `gt_labels`; an unknown class is a `ConfigError`."""
+        for name in self.classes:
+            if name not in frame.classes:
+                raise ConfigError(f"ObjectNameFilter: unknown class '{name}'.{suggest(name, list(frame.classes))}")
+        kept = np.isin(frame.gt_labels, [frame.classes.index(name) for name in self.classes])
+        frame.gt_boxes, frame.gt_labels = frame.gt_boxes[kept], frame.gt_labels[kept]
+
+
+@TRANSFORMS.register_module()
+class PointShuffle:
+    """Puts the points into random order; a voxel that overflows then keeps a random choice."""
+
+    def __call__(self, frame: Frame) -> None:
+        """Permutes `points`."""
+        frame.points = frame.points[frame.rng.permutation(len(frame.points))]

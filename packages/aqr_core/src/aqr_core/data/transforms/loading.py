@@ -1,0 +1,113 @@
+"""The transforms that fill a frame from disk: points, past sweeps, six images, annotations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aqr_core.data.files import find_sensor_file, read_image, read_points
+from aqr_core.data.frame import Frame
+from aqr_core.errors import ConfigError, DataError
+from aqr_core.infos.schema import POINT_FEATURES
+from aqr_core.registry import TRANSFORMS
+from aqr_core.structures.boxes3d import VX
+
+_AGE = 4  # the ring column of the files is replaced by the age in seconds
+
+
+@TRANSFORMS.register_module()
+class LoadPointsFromFile:
+    """The keyframe's own sweep: sets `points`, age 0."""
+
+    def __call__(self, frame: Frame) -> None:
+        """Raises `DataError` for a missing, cut or NaN-holding file."""
+        lidar = frame.info.lidar
+        points = read_points(find_sensor_file(frame.dataroot, lidar.path), lidar.num_features)
+        frame.points = np.ascontiguousarray(points[:, :POINT_FEATURES])
+        frame.points[:, _AGE] = 0.0
+
+
+@TRANSFORMS.register_module()
+class LoadPointsFromMultiSweeps:
+    """Appends past sweeps, moved into the keyframe's LiDAR frame by the ego motion, with their age in seconds.
+
+    A keyframe at the start of a scene has fewer sweeps; nothing is padded, as in CMT.
+
+    Args:
+        sweeps_num: how many sweeps to add at most.
+        test_mode: where more are listed, take the newest ones; in training a random choice.
+    """
+
+    def __init__(self, sweeps_num: int = 10, test_mode: bool = False) -> None:
+        if sweeps_num < 0:
+            raise ConfigError(f"LoadPointsFromMultiSweeps: sweeps_num is {sweeps_num}; give 0 or more.")
+        self.sweeps_num = sweeps_num
+        self.test_mode = test_mode
+
+    def __call__(self, frame: Frame) -> None:
+        """Raises `DataError` for a missing, cut or NaN-holding file."""
+        chosen = np.arange(len(frame.info.sweeps))
+        if len(chosen) > self.sweeps_num and not self.test_mode:
+            chosen = np.sort(frame.rng.permutation(chosen)[: self.sweeps_num])
+        clouds = [frame.points]
+        for i in chosen[: self.sweeps_num]:
+            sweep = frame.info.sweeps[i]
+            path = find_sensor_file(frame.dataroot, sweep.path)
+            cloud = read_points(path, frame.info.lidar.num_features)[:, :POINT_FEATURES]
+            motion = sweep.sweep2lidar.astype(np.float32)
+            cloud[:, :3] = cloud[:, :3] @ motion[:3, :3].T + motion[:3, 3]
+            cloud[:, _AGE] = sweep.age
+            clouds.append(cloud)
+        frame.points = np.concatenate(clouds)
+
+
+@TRANSFORMS.register_module()
+class LoadMultiViewImageFromFiles:
+    """The images of all cameras, BGR uint8, with their `cam2img` and `lidar2cam`."""
+
+    def __call__(self, frame: Frame) -> None:
+        """Raises `DataError` for a missing or cut file, or one of another size than the calibration was made for."""
+        cameras = frame.info.cameras.values()
+        frame.images = []
+        frame.cam2img = np.tile(np.eye(4), (len(cameras), 1, 1))
+        frame.lidar2cam = np.stack([camera.lidar2cam for camera in cameras])
+        for matrix, camera in zip(frame.cam2img, cameras, strict=True):
+            path = find_sensor_file(frame.dataroot, camera.path)
+            image = read_image(path)
+            height, width = image.shape[:2]
+            if camera.width is not None and (width, height) != (camera.width, camera.height):
+                raise DataError(
+                    f"{path} is {width}x{height} px, but its calibration is for {camera.width}x{camera.height}; "
+                    "restore the original image or correct width and height in sample_data.json."
+                )
+            matrix[:3, :3] = camera.cam2img
+            frame.images.append(image)
+
+
+@TRANSFORMS.register_module()
+class LoadAnnotations3D:
+    """The annotated boxes of the dataset's classes: sets `gt_boxes` and `gt_labels`.
+
+    Args:
+        keep: which boxes: 'lidar' those with a LiDAR point inside (what CMT trains on), 'valid' those with a LiDAR or
+            radar point, 'all'.
+        zero_unknown_velocity: write 0 for an unknown velocity as upstream does, which teaches that such objects stand
+            still; by default it stays NaN and the loss leaves it out.
+    """
+
+    def __init__(self, keep: str = "lidar", zero_unknown_velocity: bool = False) -> None:
+        if keep not in ("lidar", "valid", "all"):
+            raise ConfigError(f"LoadAnnotations3D: keep is '{keep}'; give 'lidar', 'valid' or 'all'.")
+        self.keep = keep
+        self.zero_unknown_velocity = zero_unknown_velocity
+
+    def __call__(self, frame: Frame) -> None:
+        """Boxes of classes that the dataset does not detect are left out."""
+        gt = frame.info.gt
+        labels = frame.label_of[gt.labels]
+        kept = {"lidar": gt.num_lidar_pts > 0, "valid": gt.valid, "all": np.ones(len(gt), bool)}[self.keep]
+        kept = kept & (labels >= 0)
+        frame.gt_boxes = gt.boxes[kept]
+        frame.gt_labels = labels[kept]
+        if self.zero_unknown_velocity:
+            velocity = frame.gt_boxes[:, VX:]
+            velocity[np.isnan(velocity)] = 0.0

@@ -1,0 +1,287 @@
+"""Reads the info pickles of mmdetection3d, format 1.0 (`infos`) and 1.1 (`data_list`).
+
+Both describe the same keyframes; what differs is pinned here. Format 1.0 has microseconds,
+`sensor2lidar` poses and class names, format 1.1 seconds, `lidar2cam` and labels in the order of its own
+`metainfo`. Boxes were written in two conventions over the years and a file need not say which:
+
+* `lwh`: x, y, z, length, width, height, yaw (mmdet3d from 1.0)
+* `wlh`: x, y, z, width, length, height, -yaw - pi/2 (before)
+
+Taking one for the other turns every box by 90 degrees or more without any error, hence `_decide_convention`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from aqr_core.errors import DataError
+from aqr_core.infos.parse import parse_info
+from aqr_core.infos.schema import POINT_FEATURES, Info, InfosHeader
+from aqr_core.infos.unpickle import load_plain_pickle
+from aqr_core.structures.boxes3d import legacy_wlh_to_box
+from aqr_core.structures.frames import invert_rigid
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES, LIDAR
+from aqr_eval.nuscenes.geometry import pose_matrix
+
+BOX_CONVENTIONS = ("lwh", "wlh")
+_LONG_CLASSES = ("car", "truck", "bus")  # longer than wide, all of them
+_ENOUGH_EVIDENCE = 3
+_LABEL = {name: label for label, name in enumerate(DETECTION_CLASSES)}
+
+
+class Mmdet3dInfos(Sequence[Info]):
+    """The keyframes of an mmdet3d info pickle, converted and checked one at a time.
+
+    Scene names, links between keyframes, attributes and tracks are not in these files and stay empty.
+
+    Attributes:
+        path: the pickle.
+        header: what `aqr prepare` would have written as the header.
+        box_convention: 'lwh' or 'wlh', as found or as told.
+    """
+
+    def __init__(self, path: Path, content: Mapping[str, Any], box_convention: str | None = None) -> None:
+        self.path = path
+        self._is_v1_1 = "data_list" in content
+        self._frames: Sequence[Any] = content["data_list" if self._is_v1_1 else "infos"]
+        meta = content.get("metainfo", content.get("metadata")) or {}
+        self._names = _class_names(path, meta) if self._is_v1_1 else ()
+        self.header = InfosHeader(dataset_version=str(meta.get("version", "")), split="")
+        declared = box_convention or ("lwh" if meta.get("info_version") == "1.1" else None)
+        self.box_convention = _decide_convention(path, declared, map(self._raw_boxes, range(len(self))))
+
+    @classmethod
+    def open(cls, path: str | Path, box_convention: str | None = None) -> Mmdet3dInfos:
+        """Read a pickle.
+
+        Args:
+            path: the file.
+            box_convention: 'lwh' or 'wlh'; without it the file's metadata decide, else the proportions of its vehicles.
+
+        Raises:
+            DataError: not such a pickle, one that wants other objects than containers and numpy, or boxes whose
+                convention cannot be decided or contradicts what was told.
+        """
+        path = Path(path)
+        content = load_plain_pickle(path)
+        if not isinstance(content, Mapping) or not ("infos" in content or "data_list" in content):
+            raise DataError(f"{path} is no mmdet3d info file: it has no 'infos' or 'data_list'; give another file.")
+        return cls(path, content, box_convention)
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    @overload
+    def __getitem__(self, index: int) -> Info: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Info]: ...
+    def __getitem__(self, index: int | slice) -> Info | list[Info]:
+        """The keyframe(s) at a position.
+
+        Raises:
+            DataError: the record lacks a field or breaks the schema; names file, keyframe and field.
+        """
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        frame = self._frames[index]
+        with _naming(self.path, index):
+            record = self._record_v1_1(frame) if self._is_v1_1 else _record_v1_0(frame)
+            names, boxes, velocity = self._raw_boxes(index)
+            if self.box_convention == "wlh":
+                boxes = legacy_wlh_to_box(boxes)
+            record["gt"] = _ground_truth(frame, self._is_v1_1, names, np.hstack([boxes, velocity]))
+            return parse_info(record, self.header)
+
+    def _raw_boxes(self, index: int) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """Class names, (n, 7) boxes as they stand in the file, and (n, 2) velocities."""
+        frame = self._frames[index]
+        with _naming(self.path, index):
+            if self._is_v1_1:
+                instances = frame.get("instances", ())
+                names = [self._names[i["bbox_label_3d"]] if i["bbox_label_3d"] >= 0 else "" for i in instances]
+                boxes: ArrayLike = [i["bbox_3d"] for i in instances]
+                velocity: ArrayLike = [i["velocity"] for i in instances]
+            else:
+                names = [str(name) for name in frame.get("gt_names", ())]
+                boxes = frame.get("gt_boxes", ())
+                velocity = frame["gt_velocity"] if len(names) else ()
+            return (
+                names,
+                np.asarray(boxes, np.float64).reshape(len(names), -1)[:, :7],
+                np.asarray(velocity, np.float64).reshape(-1, 2),
+            )
+
+    def _record_v1_1(self, frame: Mapping[str, Any]) -> dict[str, Any]:
+        lidar, timestamp = frame["lidar_points"], float(frame["timestamp"])
+        global2lidar = invert_rigid(_lidar2global(frame))
+        return {
+            **_common_fields(frame, timestamp),
+            "ego2global": frame["ego2global"],
+            "lidar": _lidar_record(lidar["lidar_path"], lidar["lidar2ego"]),
+            "sweeps": [
+                {
+                    "path": _relative(sweep["lidar_points"]["lidar_path"], f"sweeps/{LIDAR}"),
+                    "age": timestamp - sweep["timestamp"],
+                    "sweep2lidar": global2lidar @ _lidar2global(sweep),
+                }
+                for sweep in frame.get("lidar_sweeps", ())
+            ],
+            "cameras": {
+                channel: _camera_record(
+                    channel, camera["img_path"], camera["timestamp"], camera["cam2img"], camera["lidar2cam"]
+                )
+                for channel, camera in frame["images"].items()
+            },
+        }
+
+
+def _record_v1_0(frame: Mapping[str, Any]) -> dict[str, Any]:
+    timestamp = frame["timestamp"] / 1e6
+    return {
+        **_common_fields(frame, timestamp),
+        "ego2global": pose_matrix(frame["ego2global_translation"], frame["ego2global_rotation"]),
+        "lidar": _lidar_record(
+            frame["lidar_path"], pose_matrix(frame["lidar2ego_translation"], frame["lidar2ego_rotation"])
+        ),
+        "sweeps": [
+            {
+                "path": _relative(sweep["data_path"], f"sweeps/{LIDAR}"),
+                "age": timestamp - sweep["timestamp"] / 1e6,
+                "sweep2lidar": _sensor2lidar(sweep),
+            }
+            for sweep in frame.get("sweeps", ())
+        ],
+        "cameras": {
+            channel: _camera_record(
+                channel,
+                camera["data_path"],
+                camera["timestamp"] / 1e6,
+                camera["cam_intrinsic"],
+                invert_rigid(_sensor2lidar(camera)),
+            )
+            for channel, camera in frame["cams"].items()
+        },
+    }
+
+
+def _lidar2global(frame: Mapping[str, Any]) -> np.ndarray:
+    return np.asarray(frame["ego2global"], np.float64) @ np.asarray(frame["lidar_points"]["lidar2ego"], np.float64)
+
+
+def _sensor2lidar(sensor: Mapping[str, Any]) -> np.ndarray:
+    pose = np.eye(4)
+    pose[:3, :3] = sensor["sensor2lidar_rotation"]
+    pose[:3, 3] = sensor["sensor2lidar_translation"]
+    return pose
+
+
+def _common_fields(frame: Mapping[str, Any], timestamp: float) -> dict[str, Any]:
+    return {"token": frame["token"], "scene": "", "timestamp": timestamp, "prev": "", "next": ""}
+
+
+def _lidar_record(path: str, lidar2ego: ArrayLike) -> dict[str, Any]:
+    # `num_pts_feats` of these files says 4 or 5 for the same five columns, so it is not trusted.
+    return {"path": _relative(path, f"samples/{LIDAR}"), "lidar2ego": lidar2ego, "num_features": POINT_FEATURES}
+
+
+def _camera_record(
+    channel: str, path: str, timestamp: float, cam2img: ArrayLike, lidar2cam: ArrayLike
+) -> dict[str, Any]:
+    return {
+        "path": _relative(path, f"samples/{channel}"),
+        "width": None,
+        "height": None,
+        "timestamp": timestamp,
+        "cam2img": cam2img,
+        "lidar2cam": lidar2cam,
+    }
+
+
+def _ground_truth(frame: Mapping[str, Any], is_v1_1: bool, names: list[str], boxes: np.ndarray) -> dict[str, Any]:
+    """The boxes of the ten classes; the others carry the label -1 or the name of their raw category."""
+    known = [i for i, name in enumerate(names) if name in _LABEL]
+    if is_v1_1:
+        instances = [frame["instances"][i] for i in known]
+        lidar_pts = [instance["num_lidar_pts"] for instance in instances]
+        radar_pts = [instance["num_radar_pts"] for instance in instances]
+        valid = [instance["bbox_3d_isvalid"] for instance in instances]
+    else:
+        lidar_pts, radar_pts, valid = (
+            [frame[key][i] for i in known] for key in ("num_lidar_pts", "num_radar_pts", "valid_flag")
+        )
+    return {
+        "boxes": boxes[known],
+        "labels": [_LABEL[names[i]] for i in known],
+        "num_lidar_pts": lidar_pts,
+        "num_radar_pts": radar_pts,
+        "attributes": [""] * len(known),
+        "valid": valid,
+        "instances": [""] * len(known),
+    }
+
+
+def _relative(path: str, folder: str) -> str:
+    """`.../samples/CAM_FRONT/name.jpg` or a bare name -> the path below the dataroot."""
+    parts = PurePosixPath(str(path).replace("\\", "/")).parts
+    if len(parts) >= 3 and parts[-3] in ("samples", "sweeps"):
+        return "/".join(parts[-3:])
+    return f"{folder}/{parts[-1]}"
+
+
+def _class_names(path: Path, meta: Mapping[str, Any]) -> tuple[str, ...]:
+    """Class names in the order of this file's labels, which is not the benchmark's."""
+    if "categories" in meta:
+        return tuple(sorted(meta["categories"], key=meta["categories"].__getitem__))
+    for key in ("classes", "CLASSES"):
+        if key in meta:
+            return tuple(meta[key])
+    raise DataError(f"{path} does not name its classes: 'metainfo' has no 'categories'; add it, or build infos again.")
+
+
+def _decide_convention(
+    path: Path, declared: str | None, frames: Iterator[tuple[list[str], np.ndarray, np.ndarray]]
+) -> str:
+    """'lwh' or 'wlh': what was declared, checked against the proportions of the vehicles, or these alone."""
+    if declared not in (None, *BOX_CONVENTIONS):
+        raise DataError(f"Box convention {declared!r} is not known; give 'lwh' or 'wlh'.")
+    vehicles, longer_first, any_box = 0, 0, False
+    for names, boxes, _ in frames:
+        any_box |= len(boxes) > 0
+        long_ones = boxes[[name in _LONG_CLASSES for name in names]]
+        vehicles += len(long_ones)
+        longer_first += int((long_ones[:, 3] > long_ones[:, 4]).sum())
+        if vehicles >= 1000:
+            break
+    share = longer_first / max(vehicles, 1)
+    observed = None
+    if vehicles >= _ENOUGH_EVIDENCE and not 0.1 < share < 0.9:
+        observed = "lwh" if share >= 0.9 else "wlh"
+    if declared and observed and declared != observed:
+        raise DataError(
+            f"{path} should hold '{declared}' boxes, but of {vehicles} vehicles {longer_first} are longer in the first "
+            f"size, which means '{observed}'; pass box_convention='{observed}' if the file's metadata are wrong."
+        )
+    if any_box and not (declared or observed):
+        raise DataError(
+            f"{path} does not say whether its boxes are 'lwh' or 'wlh', and its {vehicles} vehicles do not tell; "
+            "pass box_convention."
+        )
+    return declared or observed or BOX_CONVENTIONS[0]
+
+
+@contextmanager
+def _naming(path: Path, index: int) -> Iterator[None]:
+    """Turns a missing or wrong field into a `DataError` with the file and the keyframe."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        problem = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+        raise DataError(
+            f"{path}, keyframe {index}: {problem}; write the file again with mmdet3d's tool, or run `aqr prepare`."
+        ) from error
