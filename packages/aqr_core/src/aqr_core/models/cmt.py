@@ -1,0 +1,125 @@
+"""CMT: Cross Modal Transformer, a LiDAR-camera detector (arXiv 2301.01283)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aqr_core.errors import ConfigError
+from aqr_core.models.grid_mask import GridMask
+from aqr_core.models.voxel.sparse_tensor import batch_coords
+from aqr_core.registry import MODELS, build
+from aqr_core.structures import Batch, Detections
+
+Config = Mapping[str, Any]
+
+
+@MODELS.register_module()
+class CmtDetector(nn.Module):
+    """Image branch and LiDAR branch, each optional, and the head that reads both.
+
+    Every argument but `use_grid_mask` is the config of the child of that name, as upstream; None leaves the child out.
+    Without image backbone it is the LiDAR-only detector, without point encoder the camera-only one.
+
+    Args:
+        img_backbone: images -> feature maps.
+        img_neck: feature maps -> pyramid; only its finest level is read.
+        pts_voxel_layer: points -> voxels; its `type` may be missing, as upstream.
+        pts_voxel_encoder: voxels -> one vector each.
+        pts_middle_encoder: sparse voxels -> dense map; `sparse_shape` follows from the voxel layer unless given.
+        pts_backbone: dense map -> stages.
+        pts_neck: stages -> one map.
+        pts_bbox_head: both maps -> queries, losses, boxes.
+        train_cfg: `pts` goes to the head, as upstream.
+        test_cfg: likewise.
+        use_grid_mask: mask images in training.
+    """
+
+    def __init__(
+        self,
+        img_backbone: Config | None = None,
+        img_neck: Config | None = None,
+        pts_voxel_layer: Config | None = None,
+        pts_voxel_encoder: Config | None = None,
+        pts_middle_encoder: Config | None = None,
+        pts_backbone: Config | None = None,
+        pts_neck: Config | None = None,
+        pts_bbox_head: Config | None = None,
+        train_cfg: Config | None = None,
+        test_cfg: Config | None = None,
+        use_grid_mask: bool = False,
+    ) -> None:
+        super().__init__()
+        _check_branches(locals())
+        self.grid_mask = GridMask() if use_grid_mask else None
+        self.img_backbone = _build(img_backbone)
+        self.img_neck = _build(img_neck)
+        self.pts_voxel_layer = _build(pts_voxel_layer, type="HardVoxelize")
+        self.pts_voxel_encoder = _build(pts_voxel_encoder)
+        shape = {} if self.pts_voxel_layer is None else {"sparse_shape": self.pts_voxel_layer.sparse_shape}
+        self.pts_middle_encoder = _build(pts_middle_encoder, **shape)
+        self.pts_backbone = _build(pts_backbone)
+        self.pts_neck = _build(pts_neck)
+        stages = {"train_cfg": (train_cfg or {}).get("pts"), "test_cfg": (test_cfg or {}).get("pts")}
+        self.pts_bbox_head = _build(pts_bbox_head, **{name: cfg for name, cfg in stages.items() if cfg is not None})
+
+    def forward(self, batch: Batch) -> dict[str, Tensor]:
+        """Losses of a batch: every term by name, and 'loss', their sum. Denoising takes part in training mode only."""
+        denoising = None
+        if self.training:
+            denoising = self.pts_bbox_head.make_denoising(batch.gt_boxes, batch.gt_labels, batch.seeds)
+        bev, images = self.extract_bev(batch.points), self.extract_images(batch.images)
+        out = self.pts_bbox_head(bev, images, batch.lidar2img, batch.pad_shape, denoising)
+        losses = self.pts_bbox_head.loss(out, batch.gt_boxes, batch.gt_labels)
+        return {**losses, "loss": torch.stack(list(losses.values())).sum()}
+
+    @torch.no_grad()
+    def predict(self, batch: Batch) -> list[Detections]:
+        """Boxes of a batch, one `Detections` per sample, scores descending."""
+        bev, images = self.extract_bev(batch.points), self.extract_images(batch.images)
+        out = self.pts_bbox_head(bev, images, batch.lidar2img, batch.pad_shape)
+        decoded = self.pts_bbox_head.decode(out)
+        return [Detections(token, *boxes) for token, boxes in zip(batch.tokens, decoded, strict=True)]
+
+    def extract_images(self, images: Tensor) -> Tensor | None:
+        """(B, N, 3, H, W) -> (B, N, C, H', W') at stride 16, or None without image branch."""
+        if self.img_backbone is None:
+            return None
+        batch_size, num_cameras = images.shape[:2]
+        images = images.flatten(0, 1)  # (B*N, 3, H, W)
+        if self.grid_mask is not None:
+            images = self.grid_mask(images)
+        finest = self.img_neck(self.img_backbone(images))[0]  # (B*N, C, H', W')
+        return finest.unflatten(0, (batch_size, num_cameras))
+
+    def extract_bev(self, points: list[Tensor]) -> Tensor | None:
+        """B x (P_i, 5) -> (B, C, Y, X), or None without LiDAR branch. Samples without points give an empty map."""
+        if self.pts_middle_encoder is None:
+            return None
+        voxels = [self.pts_voxel_layer(p) for p in points]
+        features = torch.cat([self.pts_voxel_encoder(v) for v in voxels])  # (V, 5)
+        coords = batch_coords([v.coords for v in voxels])  # (V, 4)
+        bev = self.pts_middle_encoder(features, coords, len(points))
+        return self.pts_neck(self.pts_backbone(bev))
+
+
+_IMAGE_BRANCH = ("img_backbone", "img_neck")
+_LIDAR_BRANCH = ("pts_voxel_layer", "pts_voxel_encoder", "pts_middle_encoder", "pts_backbone", "pts_neck")
+
+
+def _check_branches(configs: Mapping[str, Any]) -> None:
+    for branch in (_IMAGE_BRANCH, _LIDAR_BRANCH):
+        missing = [name for name in branch if configs[name] is None]
+        if 0 < len(missing) < len(branch):
+            raise ConfigError(f"The model has a {branch[0]} branch without '{missing[0]}'; give all of it or none.")
+    if configs["img_backbone"] is None and configs["pts_middle_encoder"] is None:
+        raise ConfigError("The model has neither image nor LiDAR branch; configure img_backbone or pts_middle_encoder.")
+    if configs["pts_bbox_head"] is None:
+        raise ConfigError("The model has no 'pts_bbox_head'; give its config.")
+
+
+def _build(cfg: Config | None, **defaults: Any) -> nn.Module | None:  # noqa: ANN401
+    return None if cfg is None else build({**defaults, **cfg}, MODELS)
