@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = Path(__file__).resolve().parent.parent / "packages"
 
 
 def sections(changelog: str) -> list[tuple[str, str]]:
@@ -24,10 +24,10 @@ def changed_since(tag: str, folder: Path) -> bool:
     """Whether the folder differs from the tag; False while the tag does not exist."""
 
     def git(*arguments: str) -> int:
-        return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True).returncode
+        return subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True).returncode
 
     is_released = git("rev-parse", "--quiet", "--verify", f"refs/tags/{tag}") == 0
-    return is_released and git("diff", "--quiet", tag, "--", str(folder)) == 1
+    return is_released and git("diff", "--quiet", tag, "--", ".") == 1
 
 
 def fault(package: Path) -> str | None:
@@ -37,18 +37,18 @@ def fault(package: Path) -> str | None:
     version = re.search(r'^__version__ = "(.+)"$', init, flags=re.MULTILINE)
     if version is None:
         return f'{name}/__init__.py has no line `__version__ = "..."`; every other place reads it from there.'
-    titles = sections((package / "CHANGELOG.md").read_text(encoding="utf-8"))
-    if len(titles) < 2 or titles[0][0] != "Unreleased" or titles[1][0].split()[0] != version[1]:
+    found = sections((package / "CHANGELOG.md").read_text(encoding="utf-8"))
+    if [title for title, _ in found[:2]] != ["Unreleased", version[1]]:
         return f"{name}/CHANGELOG.md must begin with the sections `Unreleased` and `{version[1]}`, its version."
     tag = f"{name.replace('_', '-')}-v{version[1]}"
-    if not titles[0][1] and changed_since(tag, package / "src"):
+    if not found[0][1] and changed_since(tag, package / "src"):
         return f"{name}/src changed since {tag} while `Unreleased` of its CHANGELOG.md is empty; add a line."
     return None
 
 
 def main() -> int:
     """Check every package; 1 when one of them is at fault."""
-    faults = [found for package in sorted((ROOT / "packages").iterdir()) if (found := fault(package))]
+    faults = [found for package in sorted(PACKAGES.iterdir()) if (found := fault(package))]
     sys.stderr.writelines(f"{line}\n" for line in faults)
     return 1 if faults else 0
 

@@ -1,0 +1,73 @@
+"""The guards behind `make lint`."""
+
+from __future__ import annotations
+
+import importlib.util
+import subprocess
+from pathlib import Path
+
+import pytest
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+
+
+def tool(name):
+    spec = importlib.util.spec_from_file_location(name, TOOLS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def package(tmp_path):
+    folder = tmp_path / "aqr_demo"
+    (folder / "src" / "aqr_demo").mkdir(parents=True)
+    (folder / "src" / "aqr_demo" / "__init__.py").write_text('__version__ = "0.1.0"\n')
+    (folder / "CHANGELOG.md").write_text("# Changelog\n\n## Unreleased\n\n## 0.1.0\n\n- First.\n")
+    return folder
+
+
+def git(folder, *arguments):
+    identity = ["-c", "user.name=t", "-c", "user.email=t@example.org"]
+    subprocess.run(["git", "-C", folder, *identity, *arguments], check=True, capture_output=True)
+
+
+def test_changelog_names_the_version(package):
+    check = tool("check_changelog")
+    assert check.fault(package) is None
+    (package / "src" / "aqr_demo" / "__init__.py").write_text('__version__ = "0.2.0"\n')
+    assert "must begin with the sections `Unreleased` and `0.2.0`" in check.fault(package)
+
+
+def test_a_change_after_a_release_asks_for_a_line(package):
+    check = tool("check_changelog")
+    git(package, "init")
+    git(package, "add", ".")
+    git(package, "commit", "-m", "release")
+    git(package, "tag", "aqr-demo-v0.1.0")
+    assert check.fault(package) is None
+    (package / "src" / "aqr_demo" / "new.py").write_text("")
+    git(package, "add", ".")
+    assert "changed since aqr-demo-v0.1.0" in check.fault(package)
+    (package / "CHANGELOG.md").write_text("## Unreleased\n\n- New.\n\n## 0.1.0\n")
+    assert check.fault(package) is None
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [(b"a\n", None), (b"", None), (b"a", "newline"), (b"a\n\n", "newline"), (b"\0" * 50_001, "50001"), (b"\0", None)],
+)
+def test_files_are_small_and_end_in_one_newline(tmp_path, content, word):
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    found = tool("check_files").fault(path)
+    assert (word is None and found is None) or word in found
+
+
+def test_shipped_weights_may_be_large(tmp_path, monkeypatch):
+    check = tool("check_files")
+    monkeypatch.chdir(tmp_path)
+    check.WEIGHTS.mkdir(parents=True)
+    path = check.WEIGHTS / "cmt_tiny.safetensors"
+    path.write_bytes(b"\0" * 60_000)
+    assert check.fault(path) is None
