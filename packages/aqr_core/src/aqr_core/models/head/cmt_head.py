@@ -1,0 +1,350 @@
+"""The CMT head: object queries read BEV and image tokens together and become boxes.
+
+Fusion, LiDAR-only and camera-only are one code path: what is absent adds no tokens and no part of the query code.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.interface import AqrOutput
+from aqr_core.models.aqr.variant import build_aqr
+from aqr_core.models.aqr.windows import MapShapes, QueryCells, locate_queries
+from aqr_core.models.head.box_coder import MultiTaskBBoxCoder
+from aqr_core.models.head.denoising import Denoising, DenoisingSettings, build_denoising, draw_noise
+from aqr_core.models.head.init_locality import init_locality
+from aqr_core.models.head.output import DenoisingOutput, HeadOutput, Predictions
+from aqr_core.models.head.position import (
+    RayEmbedding,
+    bev_cell_centers,
+    image_cell_pixels,
+    inverse_sigmoid,
+    pixel_rays,
+    pos2embed,
+)
+from aqr_core.models.head.queries import ray_query_embedding
+from aqr_core.models.losses import DetectionCriterion, HungarianAssigner3D
+from aqr_core.registry import MODELS, build
+
+DEFAULT_ASSIGNER = dict(
+    type="HungarianAssigner3D",
+    cls_cost=dict(type="FocalLossCost", weight=2.0),
+    reg_cost=dict(type="BBox3DL1Cost", weight=0.25),
+)
+DEFAULT_COMMON_HEADS = dict(center=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2), vel=(2, 2))
+
+
+@MODELS.register_module()
+class CmtHead(nn.Module):
+    """Queries, decoder, task heads, box coder and losses; keys of config and state dict are upstream's.
+
+    Args:
+        in_channels: of the BEV feature map.
+        hidden_dim: C, also the channels of the image features.
+        tasks: one dict per task with `num_class` (and `class_names`); labels run through them in order.
+        transformer, bbox_coder, separate_head, loss_cls, loss_bbox: configs of the parts.
+        num_query: matching queries Q.
+        depth_num: points per camera ray in its code.
+        downsample_scale: BEV cell edge in voxels.
+        scalar, noise_scale, noise_trans, dn_weight, split: denoising, see `DenoisingSettings`.
+        common_heads: box branches, name -> (channels, convolutions).
+        train_cfg: `assigner`, `code_weights`, `grid_size`; directly or under `pts`.
+        test_cfg: `grid_size`; directly or under `pts`.
+        aqr_config, renderer_config, modulator_config, attention_bias_config: AQR, see `build_aqr`.
+        init_cfg: None, or dict(type='Locality', ...), see `init_locality`.
+        norm_bbox, loss_heatmap: kept for upstream configs, unused there too.
+
+    `grid_size` (voxels along x, y, z) fixes the positional code of BEV cell i to (i + 0.5) / cells of the range, as
+    upstream has it even where the cells do not fill the range. Without it cells are coded where they are in metres.
+    """
+
+    uses_lidar = True
+    uses_camera = True
+
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_dim: int,
+        tasks: Sequence[Mapping[str, Any]],
+        transformer: Mapping[str, Any],
+        bbox_coder: Mapping[str, Any],
+        *,
+        num_query: int = 900,
+        depth_num: int = 64,
+        downsample_scale: int = 8,
+        scalar: int = 10,
+        noise_scale: float = 1.0,
+        noise_trans: float = 0.0,
+        dn_weight: float = 1.0,
+        split: float = 0.75,
+        separate_head: Mapping[str, Any] | None = None,
+        common_heads: Mapping[str, Sequence[int]] | None = None,
+        loss_cls: Mapping[str, Any] | None = None,
+        loss_bbox: Mapping[str, Any] | None = None,
+        loss_heatmap: Mapping[str, Any] | None = None,
+        train_cfg: Mapping[str, Any] | None = None,
+        test_cfg: Mapping[str, Any] | None = None,
+        aqr_config: Mapping[str, Any] | None = None,
+        renderer_config: Mapping[str, Any] | None = None,
+        modulator_config: Mapping[str, Any] | None = None,
+        attention_bias_config: Mapping[str, Any] | None = None,
+        init_cfg: Mapping[str, Any] | None = None,
+        norm_bbox: bool = True,
+    ) -> None:
+        super().__init__()
+        train_cfg, test_cfg = _points_part(train_cfg), _points_part(test_cfg)
+        self.in_channels = in_channels
+        self.hidden_dim = hidden_dim
+        self.num_query = num_query
+        self.downsample_scale = downsample_scale
+        self.bbox_coder: MultiTaskBBoxCoder = build(bbox_coder, MODELS)
+        self.pc_range = self.bbox_coder.pc_range
+        self.grid_size = train_cfg.get("grid_size", test_cfg.get("grid_size"))
+        self.denoising_settings = DenoisingSettings(scalar, noise_scale, noise_trans, split, dn_weight)
+        self.classes_per_task = tuple(int(task["num_class"]) for task in tasks)
+
+        if self.uses_lidar:
+            self.shared_conv = nn.Sequential(
+                OrderedDict(
+                    conv=nn.Conv2d(in_channels, hidden_dim, 3, padding=1, bias=False),
+                    bn=nn.BatchNorm2d(hidden_dim),
+                    relu=nn.ReLU(inplace=True),
+                )
+            )
+        self.transformer = build(transformer, MODELS)
+        if self.transformer.embed_dims != hidden_dim:
+            raise ConfigError(
+                f"transformer embed_dims is {self.transformer.embed_dims} but hidden_dim is {hidden_dim}; make them equal."
+            )
+        self.reference_points = nn.Embedding(num_query, 3)
+        nn.init.uniform_(self.reference_points.weight)
+        self.bev_embedding = nn.Sequential(
+            nn.Linear(2 * hidden_dim, hidden_dim), nn.ReLU(inplace=True), nn.Linear(hidden_dim, hidden_dim)
+        )
+        if self.uses_camera:
+            self.rv_embedding = RayEmbedding(depth_num, hidden_dim, self.pc_range)
+        branches = dict(common_heads or DEFAULT_COMMON_HEADS)
+        self.task_heads = nn.ModuleList(
+            build(
+                separate_head or dict(type="SeparateTaskHead"),
+                MODELS,
+                in_channels=hidden_dim,
+                heads={**branches, "cls_logits": (classes, 2)},
+                groups=self.transformer.num_layers,
+            )
+            for classes in self.classes_per_task
+        )
+        assigner: HungarianAssigner3D = build(train_cfg.get("assigner", DEFAULT_ASSIGNER), MODELS)
+        self.criterion = DetectionCriterion(
+            self.bbox_coder,
+            assigner,
+            loss_cls or dict(type="FocalLoss", gamma=2.0, alpha=0.25, loss_weight=2.0),
+            loss_bbox or dict(type="L1Loss", loss_weight=0.25),
+            code_weights=train_cfg.get("code_weights", assigner.code_weights),
+            classes_per_task=self.classes_per_task,
+            split=split,
+            dn_weight=dn_weight,
+        )
+        self.aqr_weight_generator, self.attention_bias_generator = build_aqr(
+            aqr_config, renderer_config, modulator_config, attention_bias_config
+        )
+        self._last_aqr: AqrOutput | None = None
+        if init_cfg is not None:
+            arguments = dict(init_cfg)
+            if arguments.pop("type", None) != "Locality":
+                raise ConfigError(f"init_cfg is {dict(init_cfg)}; the one known type is 'Locality'.")
+            init_locality(self, self.pc_range, **arguments)
+
+    def forward(
+        self,
+        bev: Tensor | None,
+        images: Tensor | None,
+        lidar2img: Tensor | None,
+        pad_shape: tuple[int, int],
+        denoising: Denoising | None = None,
+    ) -> HeadOutput:
+        """Detect.
+
+        Args:
+            bev: (B, in_channels, Y, X); None without LiDAR.
+            images: (B, N, C, H, W); None without cameras.
+            lidar2img: (B, N, 4, 4); unused without images.
+            pad_shape: (height, width) of the padded images in px.
+            denoising: slots to decode along with the queries.
+
+        Returns:
+            see `HeadOutput`.
+        """
+        bev = bev if self.uses_lidar else None
+        images = images if self.uses_camera else None
+        if bev is None and images is None:
+            raise ConfigError(f"{type(self).__name__} got neither BEV nor image features that it can use.")
+        batch = len(images) if bev is None else len(bev)
+        reference = self.reference_points.weight.expand(batch, -1, -1)
+        slots = 0
+        if denoising is not None:
+            slots = denoising.num_slots
+            reference = torch.cat([denoising.reference_points, reference], dim=1)
+
+        fraction = inverse_sigmoid(reference).sigmoid()
+        memory, memory_pos = [], []
+        query_pos = self.bev_embedding(pos2embed(fraction, self.hidden_dim))
+        if bev is not None:
+            features = self.shared_conv(bev)
+            memory.append(features.flatten(2).mT)
+            memory_pos.append(self.bev_position(features.shape[-2:]).expand(batch, -1, -1))
+        if images is not None:
+            # A 4x4 inverse of a pixel projection loses metres in float32.
+            img2lidar = torch.linalg.inv(lidar2img.double())
+            memory.append(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
+            memory_pos.append(self.image_position(images.shape[-2:], img2lidar, pad_shape))
+            query_pos = query_pos + ray_query_embedding(
+                fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding
+            )
+        tokens, positions = torch.cat(memory, dim=1), torch.cat(memory_pos, dim=1)
+
+        bias, aqr = None, None
+        if self.aqr_weight_generator is not None:
+            shapes = MapShapes(
+                None if bev is None else tuple(bev.shape[-2:]),
+                None if images is None else (images.shape[1], *images.shape[-2:]),
+            )
+            cells = self.locate(reference, lidar2img, shapes, pad_shape)
+            weights = self.aqr_weight_generator(query_pos, tokens, positions, cells)
+            tokens = self.attention_bias_generator.features(tokens, weights, cells)
+            bias = self.attention_bias_generator.attention_bias(weights, cells)
+            aqr = AqrOutput(weights[:, slots:], self.attention_bias_generator.scale)
+            self._last_aqr = AqrOutput(aqr.weights.detach(), None if aqr.scale is None else aqr.scale.detach())
+
+        mask = None if denoising is None else denoising.attn_mask
+        decoded = self.transformer(tokens, positions, query_pos, mask=mask, bias=bias)  # (L, B, S + Q, C)
+        matching = self.predict_boxes(decoded[:, :, slots:], reference[:, slots:])
+        noised = None
+        if denoising is not None:
+            noised = DenoisingOutput(denoising, self.predict_boxes(decoded[:, :, :slots], reference[:, :slots]))
+        return HeadOutput(**vars(matching), denoising=noised, aqr=aqr)
+
+    def bev_position(self, shape: tuple[int, int]) -> Tensor:
+        """(Y * X, C) codes of the BEV cells."""
+        rows, cols = shape
+        device = self.reference_points.weight.device
+        if self.grid_size is not None:
+            expected = (self.grid_size[1] // self.downsample_scale, self.grid_size[0] // self.downsample_scale)
+            if (rows, cols) != expected:
+                raise ConfigError(
+                    f"The BEV map has {rows} x {cols} cells but grid_size {list(self.grid_size)} over downsample_scale "
+                    f"{self.downsample_scale} gives {expected[0]} x {expected[1]}; correct grid_size or sparse_shape."
+                )
+            fraction = (1 / cols, 1 / rows)
+        else:
+            cell_x, cell_y = self.cell_m((rows, cols))
+            x0, y0, _, x1, y1, _ = self.pc_range
+            fraction = (cell_x / (x1 - x0), cell_y / (y1 - y0))
+        return self.bev_embedding(pos2embed(bev_cell_centers((rows, cols), fraction, device), self.hidden_dim))
+
+    def image_position(self, shape: tuple[int, int], img2lidar: Tensor, pad_shape: tuple[int, int]) -> Tensor:
+        """(B, N * H * W, C) codes of the image cells."""
+        pixels = image_cell_pixels(shape, pad_shape, img2lidar.device)
+        direction, origin = pixel_rays(pixels, img2lidar[:, :, None])  # (B, N, H * W, 3)
+        return self.rv_embedding(direction, origin).flatten(1, 2)
+
+    def cell_m(self, shape: tuple[int, int]) -> tuple[float, float]:
+        """(x, y) edge of a BEV cell in metres; without a voxel size the map is taken to fill the range."""
+        if self.bbox_coder.voxel_size is not None:
+            return tuple(size * self.downsample_scale for size in self.bbox_coder.voxel_size[:2])
+        x0, y0, _, x1, y1, _ = self.pc_range
+        return (x1 - x0) / shape[1], (y1 - y0) / shape[0]
+
+    def locate(
+        self, reference: Tensor, lidar2img: Tensor | None, shapes: MapShapes, pad_shape: tuple[int, int]
+    ) -> QueryCells:
+        """Cells of the (B, Q, 3) reference points on both maps."""
+        return locate_queries(
+            reference.clamp(0, 1),
+            lidar2img,
+            shapes=shapes,
+            pad_shape=pad_shape,
+            pc_range=self.pc_range,
+            cell_m=self.cell_m(shapes.bev or (1, 1)),
+        )
+
+    def predict_boxes(self, decoded: Tensor, reference: Tensor) -> Predictions:
+        """(L, B, Q, C) decoder outputs and (B, Q, 3) references -> predictions.
+
+        Every layer starts from the same reference. The branch called `height` really holds log dx, but upstream
+        scales it like a z coordinate, and trained weights depend on that.
+        """
+        start = inverse_sigmoid(reference)
+        x0, y0, z0, x1, y1, z1 = self.pc_range
+        low = start.new_tensor([x0, y0, z0])
+        size = start.new_tensor([x1 - x0, y1 - y0, z1 - z0])
+        tasks = []
+        for task_head in self.task_heads:
+            branches = task_head(decoded)
+            branches["center"] = (branches["center"] + start[..., :2]).sigmoid() * size[:2] + low[:2]
+            branches["height"] = (branches["height"] + start[..., 2:]).sigmoid() * size[2:] + low[2:]
+            tasks.append(branches)
+        return Predictions.from_tasks(tasks)
+
+    def make_denoising(
+        self, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor], seeds: Sequence[int]
+    ) -> Denoising | None:
+        """Denoising slots for a training batch: per sample (n, 9) boxes, (n,) labels and its seed."""
+        noise = draw_noise(gt_boxes, seeds, self.denoising_settings.scalar)
+        return self.denoising_from_noise(gt_boxes, gt_labels, noise)
+
+    def denoising_from_noise(
+        self, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor], noise: Sequence[Tensor]
+    ) -> Denoising | None:
+        """The same from given noise, per sample (groups, n, 3) in [-1, 1)."""
+        return build_denoising(
+            gt_boxes,
+            gt_labels,
+            noise,
+            settings=self.denoising_settings,
+            pc_range=self.pc_range,
+            num_query=self.num_query,
+            num_classes=sum(self.classes_per_task),
+        )
+
+    def loss(self, out: HeadOutput, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Named loss terms, see `DetectionCriterion`; the training loss is their sum."""
+        return self.criterion(out, gt_boxes, gt_labels)
+
+    @torch.no_grad()
+    def decode(self, out: HeadOutput) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Per sample boxes (K, 9), scores (K,) descending and labels (K,) of the last decoder layer."""
+        tasks = range(len(self.task_heads))
+        return self.bbox_coder.decode(
+            [out.cls_logits[task][-1].float() for task in tasks], [out.box_codes(task)[-1].float() for task in tasks]
+        )
+
+    def aqr_scalars(self) -> dict[str, float]:
+        """Figures of AQR in the last forward pass, for logs; empty without AQR."""
+        return {} if self._last_aqr is None else self._last_aqr.scalars()
+
+
+@MODELS.register_module()
+class CmtLidarHead(CmtHead):
+    """The head without a camera branch."""
+
+    uses_camera = False
+
+
+@MODELS.register_module()
+class CmtImageHead(CmtHead):
+    """The head without a LiDAR branch; queries keep their BEV code."""
+
+    uses_lidar = False
+
+
+def _points_part(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Upstream nests the head's settings under `pts`; both forms are read."""
+    config = config or {}
+    return config.get("pts", config)
