@@ -95,7 +95,7 @@ def _validate(args: argparse.Namespace) -> int:
         align_samples(load_ground_truth(*split_words), submission)
         checked = f"format and samples of {args.split}"
     Console().print(
-        f"{args.submission}: {len(submission.tokens)} samples, {len(submission.boxes)} boxes, valid ({checked} checked).",
+        f"{args.submission} is valid: {len(submission.tokens)} samples, {len(submission.boxes)} boxes; checked {checked}.",
         highlight=False,
         soft_wrap=True,
     )

@@ -43,7 +43,7 @@ def class_table(metrics: DetectionMetrics, title: str) -> Table:
 
 
 def _table(*headers: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    table = Table(box=box.SIMPLE_HEAD, padding=0, title_justify="left")
     for number, header in enumerate(headers):
         table.add_column(header, justify="right" if number else "left")
     return table
