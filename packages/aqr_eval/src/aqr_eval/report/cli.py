@@ -1,0 +1,77 @@
+"""`aqr-eval report`: the command that writes the page."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from rich.console import Console
+
+from aqr_eval.nuscenes.errors import AqrError
+from aqr_eval.report.build import build_report
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Register `report` below `aqr-eval`; its `func` takes the parsed arguments and returns the exit code."""
+    parser = subparsers.add_parser(
+        "report",
+        help="write one self-contained HTML page: scores, curves, training log, boxes over images and bird's-eye view",
+        description="Score submissions and write one self-contained HTML page about them.",
+    )
+    parser.add_argument("--dataroot", type=Path, required=True, help="folder that holds VERSION/, samples/ and sweeps/")
+    parser.add_argument("--version", required=True, help="e.g. v1.0-mini")
+    parser.add_argument("--split", required=True, help="e.g. mini_val, or a name from VERSION/splits.json")
+    parser.add_argument(
+        "--submission", nargs="+", action="extend", required=True, metavar="NAME=PATH", help="results JSON to report on"
+    )
+    parser.add_argument(
+        "--scalars",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="NAME=PATH",
+        help="scalars.jsonl of the training run behind a submission, or of any other run",
+    )
+    parser.add_argument("--title", default="3D detection on nuScenes", help="heading of the page")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--samples", type=int, default=4, help="how many samples to picture, spread over the scenes")
+    which.add_argument("--sample-token", action="append", metavar="TOKEN", help="picture this sample; may be repeated")
+    parser.add_argument("--score-threshold", type=float, default=0.2, help="pictures leave out boxes that score less")
+    parser.add_argument("--out", type=Path, required=True, help="the HTML file to write")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the report and say where it lies."""
+    console = Console()
+    with console.status("Scoring and drawing"):
+        written = build_report(
+            dataroot=args.dataroot,
+            version=args.version,
+            split=args.split,
+            submissions=parse_named_paths(args.submission, "--submission"),
+            scalars=parse_named_paths(args.scalars, "--scalars"),
+            out=args.out,
+            title=args.title,
+            samples=args.sample_token if args.sample_token else args.samples,
+            score_threshold=args.score_threshold,
+        )
+    console.print(f"Report: {written} ({written.stat().st_size / 2**20:.1f} MiB)", highlight=False, soft_wrap=True)
+    return 0
+
+
+def parse_named_paths(values: list[str], option: str) -> dict[str, Path]:
+    """`NAME=PATH` words as a mapping in the order given.
+
+    Raises:
+        AqrError: a word has no name or no path, or a name comes twice.
+    """
+    named: dict[str, Path] = {}
+    for value in values:
+        name, separator, path = value.partition("=")
+        if not (name and separator and path):
+            raise AqrError(f"{option} {value!r} is not NAME=PATH: write for example {option} baseline=runs/a/file.")
+        if name in named:
+            raise AqrError(f"{option} names {name!r} twice: give every file a name of its own.")
+        named[name] = Path(path)
+    return named
