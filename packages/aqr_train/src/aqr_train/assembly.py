@@ -1,0 +1,134 @@
+"""From a resolved config to objects; the one place where the parts of a run are wired."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from rich.console import Console
+from torch import nn
+
+from aqr_core import __version__ as core_version
+from aqr_core.checkpoint import LoadReport, load_weights
+from aqr_core.config import dump
+from aqr_core.data import collate
+from aqr_core.errors import CheckpointError, ConfigError
+from aqr_core.models import build_detector
+from aqr_core.registry import DATASETS, build
+from aqr_train import __version__ as train_version
+from aqr_train.callbacks import AqrMonitor, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
+from aqr_train.checkpoints import find_checkpoint
+from aqr_train.evaluation import DatasetEvaluation
+from aqr_train.loader import steps_per_epoch
+from aqr_train.param_groups import Grouping, build_grouping
+from aqr_train.schedule import build_schedule
+from aqr_train.seeding import seed_all
+from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
+from aqr_train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
+
+
+def build_dataset(
+    config: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    *,
+    seed: int,
+    test_mode: bool,
+) -> Any:  # noqa: ANN401 - whatever dataset the config names
+    """The dataset that a `data` entry describes.
+
+    The top-level `dataroot` holds for datasets that name none; a relative `infos` lies below it.
+    """
+    arguments = dict(dataset)
+    dataroot = arguments.pop("dataroot", None) or config.get("dataroot")
+    defaults: dict[str, Any] = {"seed": seed, "test_mode": test_mode}
+    if dataroot is not None:
+        defaults["dataroot"] = dataroot
+        if "infos" in arguments:
+            arguments["infos"] = str(Path(dataroot) / arguments["infos"])
+    return build(arguments, DATASETS, **defaults)
+
+
+def build_trainer(config: Mapping[str, Any], accelerator: Accelerator, work_dir: Path, console: Console) -> Trainer:
+    """Everything a run needs, on the accelerator's device, ready to `fit` or to `resume`."""
+    seed = int(config.get("seed") or 0)
+    data = read_section(DataSettings, config, "data")
+    settings = read_section(TrainSettings, config, "train")
+    seed_all(seed)  # the same initial weights on every process
+    model, optimizer, grouping = build_model(config)
+    # From here on dropout draws its own numbers on each process.
+    seed_all(seed + accelerator.process_index)
+    dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
+    if len(dataset) == 0:
+        raise ConfigError("data.train holds no sample; check its infos.")
+    per_epoch = steps_per_epoch(len(dataset), data.batch_size, accelerator.num_processes)
+    callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console)]
+    if data.val is not None and settings.val_every is not None:
+        val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
+        evaluation = DatasetEvaluation(
+            val_set, collate, accelerator, batch_size=data.batch_size, num_workers=data.num_workers
+        )
+        callbacks.append(Evaluator(evaluation))
+    meta = {
+        "classes": list(getattr(dataset, "classes", ())),
+        "seed": seed,
+        "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
+    }
+    callbacks.append(Checkpointer(dump(config), meta))  # type: ignore[arg-type]
+    return Trainer(
+        model,
+        optimizer,
+        dataset,
+        collate,
+        grouping=grouping,
+        schedule=build_schedule(config.get("schedule", {}), settings.total_steps(per_epoch)),
+        accelerator=accelerator,
+        data=data,
+        settings=settings,
+        callbacks=callbacks,
+        work_dir=work_dir,
+        seed=seed,
+    )
+
+
+def build_model(config: Mapping[str, Any]) -> tuple[nn.Module, torch.optim.Optimizer, Grouping]:
+    """Detector with its initial weights, frozen parts set, and its optimiser."""
+    if "model" not in config:
+        raise ConfigError("The config has no 'model' section; inherit one from _base_ or add it.")
+    settings = read_section(OptimizerSettings, config, "optimizer")
+    model: nn.Module = build_detector(config["model"])
+    grouping = build_grouping(model, settings.lr, settings.weight_decay, settings.param_groups)
+    if config.get("load_from"):
+        path = find_checkpoint(config["load_from"])
+        report = load_weights(model, path, strict=False)
+        check_initial_weights(path, report, grouping)
+    beta1, beta2 = settings.betas
+    optimizer = torch.optim.AdamW(grouping.optimizer_groups(model, beta1), lr=settings.lr, betas=(beta1, beta2))
+    return model, optimizer, grouping
+
+
+def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) -> None:
+    """Log what `load_from` gave; refuse what cannot be meant.
+
+    Raises:
+        CheckpointError: shapes differ, or a frozen parameter would stay at its random initial value.
+    """
+    for line in report.lines():
+        logger.info("%s: %s", path, line)
+    if report.mismatched:
+        raise CheckpointError(
+            f"{path} belongs to another model: {report.mismatched[0]} and {len(report.mismatched) - 1} more tensors "
+            "differ in shape; choose the checkpoint of this model."
+        )
+    frozen = {name for group in grouping.groups if group.frozen for name in group.names}
+    untrained = [name for name in report.missing if name in frozen]
+    if untrained:
+        raise CheckpointError(
+            f"{path} lacks {untrained[0]} and {len(untrained) - 1} more frozen parameters, which would stay random; "
+            "choose a checkpoint that holds them or do not freeze them."
+        )

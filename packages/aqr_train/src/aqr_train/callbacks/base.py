@@ -1,0 +1,40 @@
+"""The events of a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from aqr_train.step import StepResult
+    from aqr_train.trainer import Trainer
+
+Scalars = dict[str, float]
+
+
+class Callback:
+    """Something periodic. Events fire on every process, in the order in which the callbacks are listed."""
+
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Before the first step of this process; a resumed run has its state already."""
+
+    def on_update(self, trainer: Trainer) -> None:
+        """Right after the optimiser changed the weights."""
+
+    def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
+        """After a step; `trainer.state` already counts it."""
+
+    def on_scalars(self, trainer: Trainer, scalars: Scalars) -> None:
+        """Someone called `trainer.record`; values are the same on every process."""
+
+    def on_fit_end(self, trainer: Trainer) -> None:
+        """After the last step."""
+
+    def on_close(self, trainer: Trainer) -> None:
+        """Always last, also when the run fails: release files and screens."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What a resumed run needs, as plain values and tensors."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Inverse of `state_dict`."""

@@ -1,0 +1,47 @@
+"""The `aqr` command: one file per verb, imported when it is called.
+
+Exit codes: 0 done, 1 a check failed (`doctor`), 2 an error of the user's making, told in one sentence.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from rich.console import Console
+
+from aqr_core.errors import AqrError
+
+VERBS = {
+    "train": "train a detector",
+    "predict": "write the detections of a checkpoint on a split",
+    "test": "predict and score",
+    "synth": "write a synthetic dataset in the nuScenes format",
+    "prepare": "turn nuScenes tables into infos",
+    "doctor": "show versions, backends and data, and what would fail",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb."""
+    arguments = sys.argv[1:] if argv is None else list(argv)
+    parser = argparse.ArgumentParser(prog="aqr", description="Robust LiDAR-camera 3D detection.")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    called = next((word for word in arguments if word in VERBS), None)
+    for verb, summary in VERBS.items():
+        sub = verbs.add_parser(verb, help=summary, description=summary.capitalize() + ".")
+        if verb == called:
+            module = importlib.import_module(f"aqr_train.cli.{verb}")
+            module.add_arguments(sub)
+            sub.set_defaults(run=module.run)
+        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parsed = parser.parse_args(arguments)
+    try:
+        return int(parsed.run(parsed))
+    except AqrError as error:
+        if parsed.debug:
+            raise
+        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        return 2

@@ -1,0 +1,28 @@
+"""`aqr doctor`: what is installed, what would run, what would fail and the remedy."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the verb."""
+    parser.add_argument("--dataroot", type=Path, help="dataset folder to look into")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print one row per check; exit code 1 if something would fail."""
+    from aqr_train.diagnosis import diagnose
+
+    table = Table("", "check", "found", "remedy", title=f"aqr doctor, Python {sys.version.split()[0]}")
+    findings = diagnose(arguments.dataroot)
+    for finding in findings:
+        sign = "[green]ok[/]" if finding.ok else ("[red]fails[/]" if finding.fatal else "[yellow]note[/]")
+        table.add_row(sign, finding.check, finding.found, finding.remedy)
+    Console().print(table)
+    return int(any(not finding.ok and finding.fatal for finding in findings))

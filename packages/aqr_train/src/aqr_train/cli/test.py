@@ -1,0 +1,37 @@
+"""`aqr test`: predict and score."""
+
+from __future__ import annotations
+
+import argparse
+
+from rich.console import Console
+from rich.table import Table
+
+from aqr_core.checkpoint import write_text
+from aqr_train.cli import predict
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Those of `aqr predict`."""
+    predict.add_arguments(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict, score, and write `metrics.json` beside the results file."""
+    import json
+
+    from aqr_train.evaluation import metric_scalars, score
+    from aqr_train.inference import open_run
+
+    inference = open_run(arguments)
+    with predict.Bars("keyframes") as bars:
+        path = inference.predict(arguments.out, lambda done, total: bars.show("predict", done, total))
+    if not inference.is_main:
+        return 0
+    scalars = metric_scalars(score(path, inference.dataset))
+    write_text(path.with_name("metrics.json"), json.dumps(scalars, indent=1) + "\n")
+    table = Table("metric", "value")
+    for name, value in scalars.items():
+        table.add_row(name, f"{value:.4f}")
+    Console().print(table)
+    return 0

@@ -1,0 +1,125 @@
+"""The checks behind `aqr doctor`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+from aqr_core.config import config_names
+from aqr_core.errors import AqrError
+from aqr_core.infos import open_infos
+from aqr_core.models.voxel.spconv_backend import choose_backend
+from aqr_train.checkpoints import SHIPPED
+
+REQUIRED = ("numpy", "torch", "accelerate", "mmengine", "cv2", "scipy", "safetensors", "rich", "tensorboard")
+OPTIONAL = {"spconv": "faster LiDAR branch on a GPU", "deepspeed": "ZeRO training"}
+_DISTRIBUTIONS = {"cv2": "opencv-python"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: what was checked, what was found, and what to do where it is not well.
+
+    Attributes:
+        ok: nothing to do.
+        fatal: training would fail.
+    """
+
+    check: str
+    found: str
+    ok: bool = True
+    fatal: bool = True
+    remedy: str = ""
+
+
+def diagnose(dataroot: Path | None) -> list[Finding]:
+    """Every check, in the order of the table."""
+    findings = [*_packages(), *_devices(), *_shipped()]
+    if dataroot is not None:
+        findings += _data(dataroot)
+    return findings
+
+
+def _packages() -> Iterator[Finding]:
+    for name in REQUIRED:
+        yield _import_check(name, fatal=True, remedy="run `make setup`")
+    for name, purpose in OPTIONAL.items():
+        yield _import_check(name, fatal=False, remedy=f"optional: {purpose}")
+
+
+def _import_check(name: str, fatal: bool, remedy: str) -> Finding:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        return Finding(name, f"not importable: {error}", ok=False, fatal=fatal, remedy=remedy)
+    return Finding(name, _version(_DISTRIBUTIONS.get(name, name)))
+
+
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "present"
+
+
+def _devices() -> Iterator[Finding]:
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count()))
+        yield Finding("GPU", f"{names}; CUDA {torch.version.cuda}, bf16 {torch.cuda.is_bf16_supported()}")
+    else:
+        yield Finding("GPU", "none: training runs on the CPU", ok=False, fatal=False, remedy="fine for tiny configs")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    chosen = choose_backend("auto", device)
+    reason = "spconv is for CUDA; its CPU kernels race" if device == "cpu" else "chosen for this device"
+    yield Finding("sparse convolution", f"{chosen} on {device} ({reason})")
+    yield Finding("CPU threads", str(torch.get_num_threads()))
+
+
+def _shipped() -> Iterator[Finding]:
+    names = config_names()
+    yield Finding(
+        "shipped configs",
+        ", ".join(sorted(names)) or "none registered",
+        ok=bool(names),
+        remedy="the packages are not installed, run `make setup`",
+    )
+    weights = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
+    yield Finding(
+        "shipped weights",
+        ", ".join(weights) or "none",
+        ok=bool(weights),
+        fatal=False,
+        remedy="fine-tuning configs need a checkpoint in load_from",
+    )
+
+
+def _data(dataroot: Path) -> Iterator[Finding]:
+    if not dataroot.is_dir():
+        yield Finding("dataroot", f"{dataroot} is no folder", ok=False, remedy="correct --dataroot")
+        return
+    tables = sorted(folder.name for folder in dataroot.glob("v1.0-*") if folder.is_dir())
+    yield Finding("tables", ", ".join(tables) or "none", ok=bool(tables), remedy=f"unpack v1.0-* into {dataroot}")
+    infos = sorted(dataroot.glob("infos_*.jsonl"))
+    if not infos:
+        yield Finding("infos", "none", ok=False, remedy=f"run `aqr prepare --dataroot {dataroot} --version V`")
+    for path in infos:
+        yield _infos_check(path, dataroot)
+
+
+def _infos_check(path: Path, dataroot: Path) -> Finding:
+    """The file opens, and the sensor files of its first and last keyframe exist."""
+    try:
+        infos = open_infos(path)
+        ends = [infos[0], infos[len(infos) - 1]] if len(infos) else []
+    except AqrError as error:
+        return Finding(path.name, str(error), ok=False, remedy="run `aqr prepare` again")
+    files = [file for info in ends for file in (info.lidar.path, *(camera.path for camera in info.cameras.values()))]
+    missing = [file for file in files if not (dataroot / file).is_file()]
+    if missing:
+        return Finding(path.name, f"{missing[0]} is absent", ok=False, remedy="unpack the sensor archives")
+    return Finding(path.name, f"{len(infos)} keyframes")

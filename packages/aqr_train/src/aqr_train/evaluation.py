@@ -1,0 +1,79 @@
+"""Score a dataset's detections with the nuScenes metric."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
+from torch import nn
+
+from aqr_eval import evaluate, load_ground_truth, load_submission
+from aqr_train.loader import Collate
+from aqr_train.prediction import PosedSource, predict_to_file
+
+logger = logging.getLogger(__name__)
+
+
+def score(submission: Path, dataset: PosedSource) -> Any:  # noqa: ANN401 - aqr_eval.DetectionMetrics
+    """The metrics of a results file on the split that the dataset's infos were made from."""
+    header = dataset.infos.header
+    truth = _ground_truth(str(dataset.dataroot), header.dataset_version, header.split)
+    return evaluate(truth, load_submission(submission))
+
+
+class DatasetEvaluation:
+    """Predict, write `submission.json`, score; the function that the evaluator callback is given.
+
+    Args:
+        dataset: validation set in test mode.
+        collate, accelerator, batch_size, num_workers: how it is run.
+    """
+
+    def __init__(
+        self, dataset: PosedSource, collate: Collate, accelerator: Accelerator, *, batch_size: int, num_workers: int
+    ) -> None:
+        self.dataset = dataset
+        self._collate = collate
+        self._accelerator = accelerator
+        self._batch_size = batch_size
+        self._num_workers = num_workers
+
+    def __call__(self, model: nn.Module, folder: Path) -> dict[str, float]:
+        """mAP, NDS, the five errors and AP per class, the same on every process."""
+        path = predict_to_file(
+            folder / "submission.json",
+            model,
+            self.dataset,
+            self._collate,
+            self._accelerator,
+            batch_size=self._batch_size,
+            num_workers=self._num_workers,
+        )
+        shared: list[dict[str, float]] = [{}]
+        if self._accelerator.is_main_process:
+            shared = [metric_scalars(score(path, self.dataset))]
+        broadcast_object_list(shared)
+        return shared[0]
+
+
+def metric_scalars(metrics: Any) -> dict[str, float]:  # noqa: ANN401 - aqr_eval.DetectionMetrics
+    """Flat names for logs: `mAP`, `NDS`, `mATE` ... `mAAE`, `AP/<class>`."""
+    short = {
+        "trans_err": "mATE",
+        "scale_err": "mASE",
+        "orient_err": "mAOE",
+        "vel_err": "mAVE",
+        "attr_err": "mAAE",
+    }
+    scalars = {"mAP": float(metrics.mean_ap), "NDS": float(metrics.nd_score)}
+    scalars |= {short[name]: float(value) for name, value in metrics.tp_errors.items()}
+    return scalars | {f"AP/{name}": float(value) for name, value in metrics.mean_dist_aps.items()}
+
+
+@lru_cache(maxsize=2)
+def _ground_truth(dataroot: str, version: str, split: str) -> Any:  # noqa: ANN401 - aqr_eval.GroundTruth
+    return load_ground_truth(dataroot, version, split)

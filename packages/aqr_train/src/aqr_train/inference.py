@@ -1,0 +1,85 @@
+"""A checkpoint and a split, opened for prediction."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from aqr_core.checkpoint import CONFIG, load_weights
+from aqr_core.config import load_config
+from aqr_core.data import collate
+from aqr_core.errors import CheckpointError, ConfigError
+from aqr_core.models import build_detector
+from aqr_train.assembly import build_dataset
+from aqr_train.checkpoints import find_checkpoint
+from aqr_train.launch import start_accelerator
+from aqr_train.prediction import Progress, predict_to_file
+from aqr_train.settings import DataSettings, TrainSettings, read_section
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Model in eval mode and dataset in test mode.
+
+    Attributes:
+        model: on the accelerator's device.
+        dataset: the split.
+        accelerator: one process or several.
+        batch_size, num_workers: per process.
+    """
+
+    model: nn.Module
+    dataset: Any
+    accelerator: Accelerator
+    batch_size: int
+    num_workers: int
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process writes files."""
+        return bool(self.accelerator.is_main_process)
+
+    def predict(self, out: Path, progress: Progress | None = None) -> Path:
+        """Write the results file."""
+        return predict_to_file(
+            out,
+            self.model,
+            self.dataset,
+            collate,
+            self.accelerator,
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            progress=progress if self.is_main else None,
+        )
+
+
+def open_run(arguments: argparse.Namespace) -> Inference:
+    """Config, weights and dataset that the arguments of `aqr predict` name."""
+    checkpoint = find_checkpoint(arguments.checkpoint)
+    config = load_config(arguments.config or _own_config(checkpoint), arguments.cfg_options)
+    data = read_section(DataSettings, config, "data")
+    if data.val is None:
+        raise ConfigError("The config has no data.val; add the dataset to predict on.")
+    dataset_config = dict(data.val)
+    if arguments.split is not None:
+        dataset_config["infos"] = str(Path(dataset_config["infos"]).with_name(f"infos_{arguments.split}.jsonl"))
+    if arguments.dataroot is not None:
+        dataset_config["dataroot"] = arguments.dataroot
+    accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
+    dataset = build_dataset(config, dataset_config, seed=0, test_mode=True)
+    model: nn.Module = build_detector(config["model"])
+    load_weights(model, checkpoint)
+    workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
+    return Inference(model.to(accelerator.device).eval(), dataset, accelerator, arguments.batch_size, workers)
+
+
+def _own_config(checkpoint: Path) -> Path:
+    path = checkpoint / CONFIG
+    if not path.is_file():
+        raise CheckpointError(f"{checkpoint} carries no {CONFIG}; name the config as the first argument.")
+    return path

@@ -1,0 +1,48 @@
+"""Where log records go: the console and `log.txt`, from the main process alone."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from rich.console import Console
+from rich.logging import RichHandler
+
+PACKAGES = ("aqr_core", "aqr_eval", "aqr_train")
+
+
+class RunLog:
+    """Handlers of one run; `close` takes them away again.
+
+    Args:
+        path: the text log, appended to; None for the console alone.
+        is_main: other processes show warnings only.
+        console: shared with the progress bar.
+    """
+
+    def __init__(self, path: Path | None, is_main: bool, console: Console) -> None:
+        screen: logging.Handler
+        if console.is_terminal:
+            screen = RichHandler(console=console, show_path=False, highlighter=None, log_time_format="%H:%M:%S")
+        else:  # a file or a pipe: rich would break lines at 80 columns
+            screen = logging.StreamHandler()
+            screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        screen.setLevel(logging.INFO if is_main else logging.WARNING)
+        self._handlers: list[logging.Handler] = [screen]
+        if path is not None and is_main:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            text = logging.FileHandler(path, encoding="utf-8")
+            text.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+            self._handlers.append(text)
+        for package in PACKAGES:
+            package_logger = logging.getLogger(package)
+            package_logger.setLevel(logging.INFO)
+            for handler in self._handlers:
+                package_logger.addHandler(handler)
+
+    def close(self) -> None:
+        """Flush and remove the handlers."""
+        for handler in self._handlers:
+            for package in PACKAGES:
+                logging.getLogger(package).removeHandler(handler)
+            handler.close()

@@ -1,0 +1,36 @@
+"""Where a run stands."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass
+class TrainState:
+    """Position of a run; everything else that resumes is derived from it or stored beside it.
+
+    Attributes:
+        step: optimiser updates made.
+        epoch: passes over the data completed.
+        batch: batches of the current pass already used.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+
+    def advance(self, steps_per_epoch: int) -> None:
+        """One update was made; the last batch of a pass opens the next one."""
+        self.step += 1
+        self.batch += 1
+        if self.batch == steps_per_epoch:
+            self.epoch, self.batch = self.epoch + 1, 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Plain numbers for the checkpoint."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, int]) -> TrainState:
+        """Inverse of `state_dict`."""
+        return cls(**values)
