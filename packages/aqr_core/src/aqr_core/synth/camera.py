@@ -1,4 +1,4 @@
-"""Images of the world: boxes in depth order on a textured ground under a sky, with light, glints of heading and noise."""
+"""Images of the world: boxes in depth order on textured ground under a sky, lit by a sun, with noise."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ _FARTHEST_SLOPE = 1e-3  # texture coordinates stay finite at the horizon
 _SKY_HORIZON_BGR = np.array([225, 215, 205], dtype=np.float32)
 _SKY_ZENITH_BGR = np.array([235, 170, 110], dtype=np.float32)
 _GROUND_BGR = np.array([88, 90, 92], dtype=np.float32)
-# Front, back, left, right, roof, floor: a bright front and a reddish back show the heading.
-_FACE_TINT_BGR = np.array(
-    [[1.2, 1.2, 1.2], [0.65, 0.65, 0.95], [1, 1, 1], [1, 1, 1], [1, 1, 1], [0.6, 0.6, 0.6]], dtype=np.float32
-)
+# Front, back, left, right, roof, floor: a bright front and a dark back show the heading.
+_FACE_TONE = np.array([1.2, 0.75, 1.0, 1.0, 1.0, 0.6])
 
 
 class CameraRenderer:
@@ -101,7 +99,7 @@ def _paint(world: World) -> np.ndarray:
     x, y, z = level * np.cos(towards), level * np.sin(towards), np.full_like(yaw, world.light[2])
     lit = np.stack([x, -x, y, -y, z, -z], axis=1).clip(0)  # (M, 6)
     shade = _AMBIENT + (1 - _AMBIENT) * lit
-    return (colour[:, None] * shade[..., None] * _FACE_TINT_BGR).astype(np.float32)
+    return (colour[:, None] * (shade * _FACE_TONE)[..., None]).astype(np.float32)
 
 
 def _asphalt(rng: np.random.Generator) -> np.ndarray:

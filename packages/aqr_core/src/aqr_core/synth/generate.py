@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -73,7 +72,7 @@ def generate(
         progress: called with (finished scenes, all scenes) at the start and after each scene.
         version: name that ends in `mini` or `trainval`; by default v1.0-mini for up to ten scenes.
         keyframes: keyframes per scene instead of the preset's.
-        objects: objects per scene instead of the preset's.
+        objects: objects per scene instead of the preset's; the first ten are one of each class.
 
     Raises:
         ConfigError: an argument is out of range.
@@ -100,19 +99,15 @@ def generate(
         return SyntheticDataset(out, version, names, total, reused=True)
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with tempfile.TemporaryDirectory(prefix=f".{out.name}.", dir=out.parent) as scratch:
+        partial = Path(scratch) / "dataset"
         for channel in CHANNELS:
             (partial / "samples" / channel).mkdir(parents=True)
         (partial / "sweeps" / LIDAR).mkdir(parents=True)
         rows = _record_all(partial, names, size, seed, workers, progress)
         _write_tables(partial, version, rows, size.image_size)
         (partial / RECORD_FILENAME).write_text(json.dumps(arguments, indent=1) + "\n")
-        partial.chmod(0o755)  # mkdtemp keeps others out
         partial.replace(out)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
     return SyntheticDataset(out, version, names, total, reused=False)
 
 
@@ -131,7 +126,10 @@ def _is_finished(out: Path, arguments: dict[str, object]) -> bool:
     record = out / RECORD_FILENAME
     if not record.is_file():
         raise DataError(f"{out} exists and is not a synthetic dataset: remove it or choose another folder.")
-    found = json.loads(record.read_text())
+    try:
+        found = json.loads(record.read_text())
+    except json.JSONDecodeError as error:
+        raise DataError(f"{record} is not valid JSON ({error}): remove {out} or choose another folder.") from error
     if found != arguments:
         differing = ", ".join(key for key in arguments if found.get(key) != arguments[key])
         raise DataError(f"{out} holds a dataset that differs in {differing}: remove it or choose another folder.")

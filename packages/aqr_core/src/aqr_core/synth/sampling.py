@@ -70,10 +70,11 @@ def _sample_thing(kind: Kind, preset: Preset, ego: EgoMotion, duration_s: float,
     speed = rng.uniform(*kind.speed_mps) if rng.random() < kind.moving else 0.0
     velocity = speed * np.array([np.cos(yaw), np.sin(yaw)])
 
-    # Large objects keep their distance, so that they do not hide a whole sector of the scene.
-    nearest = 5.0 + size[0]
+    # Large objects keep their distance, so that they do not hide a whole sector of the scene. Uniform in
+    # distance rather than in area: traffic is denser near the road that the vehicle is on.
+    nearest = min(5.0 + size[0], 0.7 * preset.radius_m)
     seen_at = rng.uniform(0, duration_s)
-    distance = np.sqrt(rng.uniform(min(nearest, 0.7 * preset.radius_m) ** 2, preset.radius_m**2))
+    distance = rng.uniform(nearest, preset.radius_m)
     azimuth = rng.uniform(-np.pi, np.pi)
     there = ego.mounted(LIDAR_MOUNT.position_m, seen_at)[:2] + distance * np.array([np.cos(azimuth), np.sin(azimuth)])
 

@@ -69,6 +69,7 @@ class _Recorder:
         self._tables = SceneTables(name, world.things)
 
     def record(self) -> Rows:
+        """Record all keyframes and the scans between them, in the order of time."""
         for keyframe in range(self._preset.keyframes):
             timestamp_us = self._start_us + keyframe * KEYFRAME_PERIOD_US
             if keyframe > 0:
@@ -122,7 +123,7 @@ class _Recorder:
             filename=filename,
             is_key_frame=is_key_frame,
             position=self._world.ego.position(t),
-            yaw=float(self._world.ego.yaw(t)),
+            yaw=self._world.ego.yaw(t),
             image_size=size,
         )
         return filename

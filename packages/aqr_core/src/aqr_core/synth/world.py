@@ -11,7 +11,7 @@ from functools import cached_property
 
 import numpy as np
 
-from aqr_core.structures.boxes3d import wrap_angle
+from aqr_core.structures.boxes3d import BOX_DIM, YAW, wrap_angle
 from aqr_core.synth.catalog import Kind, Piece
 from aqr_core.synth.raycast import Solids
 
@@ -36,7 +36,7 @@ class EgoMotion:
     speed_mps: float
     yaw_rate_rps: float
 
-    def yaw(self, t: float | np.ndarray) -> float | np.ndarray:
+    def yaw(self, t: float) -> float:
         """Heading at t, radians."""
         return self.heading_rad + self.yaw_rate_rps * t
 
@@ -53,7 +53,8 @@ class EgoMotion:
     def mounted(self, position_m: tuple[float, float, float], t: float | np.ndarray) -> np.ndarray:
         """(..., 3) world position at t of a point that is fixed to the vehicle."""
         x, y, z = position_m
-        cos, sin = np.cos(self.yaw(t)), np.sin(self.yaw(t))
+        heading = self.heading_rad + self.yaw_rate_rps * np.asarray(t, dtype=np.float64)
+        cos, sin = np.cos(heading), np.sin(heading)
         offset = np.stack([cos * x - sin * y, sin * x + cos * y, np.full_like(cos, z)], axis=-1)
         return self.position(t) + offset
 
@@ -107,11 +108,10 @@ class World:
 
     def boxes(self, t: float) -> np.ndarray:
         """(n, 9) boxes of all objects at t in the world frame, in the project's box convention."""
-        rows = [
-            [*thing.xy(t), thing.size[2] / 2, *thing.size, wrap_angle(thing.yaw), *thing.velocity]
-            for thing in self.things
-        ]
-        return np.array(rows).reshape(-1, 9)
+        rows = [[*thing.xy(t), thing.size[2] / 2, *thing.size, thing.yaw, *thing.velocity] for thing in self.things]
+        boxes = np.array(rows).reshape(-1, BOX_DIM)
+        boxes[:, YAW] = wrap_angle(boxes[:, YAW])
+        return boxes
 
     def solids(self, t: float) -> Solids:
         """The surfaces of all objects at t."""
