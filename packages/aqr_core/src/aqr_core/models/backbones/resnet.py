@@ -161,6 +161,7 @@ class ResNet(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> one (B, C_i, H / 2**(i+2), W / 2**(i+2)) per index i of `out_indices`."""
+        images = images.contiguous(memory_format=torch.channels_last)  # a fifth faster on CPU; what tensor cores want
         x = self.maxpool(self.bn1(self.conv1(images)).relu_())
         outputs = []
         for i, name in enumerate(self.stages):
