@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -57,9 +58,7 @@ def golden_head_config(config: dict[str, Any]) -> dict[str, Any]:
             max_num=config["max_num"],
             voxel_size=voxel,
         ),
-        separate_head=dict(
-            type="SeparateTaskHead", init_bias=-2.19, final_kernel=config.get("final_kernel", 1)
-        ),
+        separate_head=dict(type="SeparateTaskHead", init_bias=-2.19, final_kernel=config.get("final_kernel", 1)),
         transformer=dict(
             type=config.get("transformer", "CmtTransformer"),
             decoder=dict(
@@ -87,7 +86,7 @@ class Golden:
 
     def __init__(self, path: Path) -> None:
         self.arrays = np.load(path)
-        self.config = json.loads(bytes(self.arrays["config_json"]))
+        self.config = json.loads(path.with_suffix(".json").read_text())
         self.head = build(golden_head_config(self.config), MODELS).eval()
         state = self.head.state_dict()
         self.head.load_state_dict({k: torch.from_numpy(golden_weight(PREFIX + k, v.shape)) for k, v in state.items()})
@@ -131,3 +130,99 @@ def load_golden(shared_dir: Path) -> Callable[[str], Golden]:
 def build_golden_head() -> Callable[..., torch.nn.Module]:
     """Build the head of a golden config given as keywords."""
     return lambda **config: build(golden_head_config(config), MODELS)
+
+
+def tiny_head_config(**changes: Any) -> dict[str, Any]:
+    """A head small enough for a CPU: 128 channels, 4 heads, 3 layers, +-32 m."""
+    attention = dict(embed_dims=128, num_heads=4, dropout=0.1)
+    config = dict(
+        type="CmtHead",
+        in_channels=128,
+        hidden_dim=128,
+        num_query=100,
+        downsample_scale=4,
+        scalar=5,
+        tasks=[dict(num_class=10)],
+        bbox_coder=dict(
+            type="MultiTaskBBoxCoder",
+            pc_range=[-32, -32, -5, 32, 32, 3],
+            post_center_range=[-40, -40, -10, 40, 40, 10],
+            max_num=100,
+            voxel_size=[0.4, 0.4, 0.2],
+        ),
+        transformer=dict(
+            type="CmtTransformer",
+            decoder=dict(
+                type="PETRTransformerDecoder",
+                num_layers=3,
+                transformerlayers=dict(
+                    type="PETRTransformerDecoderLayer",
+                    attn_cfgs=[
+                        dict(type="MultiheadAttention", **attention),
+                        dict(type="PETRMultiheadFlashAttention", **attention),
+                    ],
+                    ffn_cfgs=dict(type="FFN", embed_dims=128, feedforward_channels=256),
+                ),
+            ),
+        ),
+    )
+    return {**config, **changes}
+
+
+@pytest.fixture(scope="session")
+def build_tiny_head() -> Callable[..., Any]:
+    """Build the tiny head with changed config keys; the same weights every time."""
+
+    def build_head(**changes: Any) -> Any:
+        torch.manual_seed(0)
+        return build(tiny_head_config(**changes), MODELS)
+
+    return build_head
+
+
+def ring_of_cameras(batch: int, count: int = 6) -> torch.Tensor:
+    """(B, N, 4, 4) `lidar2img` of 64 x 176 px cameras around the LiDAR, 1.2 m out and 0.3 m below it."""
+    matrices = []
+    for camera in range(count):
+        yaw = 2 * math.pi * camera / count
+        forward = torch.tensor([math.cos(yaw), math.sin(yaw), 0.0])
+        right = torch.tensor([math.sin(yaw), -math.cos(yaw), 0.0])
+        rotation = torch.stack([right, torch.tensor([0.0, 0.0, -1.0]), forward])
+        lidar2cam = torch.eye(4)
+        lidar2cam[:3, :3] = rotation
+        lidar2cam[:3, 3] = -rotation @ (forward * 1.2 + torch.tensor([0.0, 0.0, -0.3]))
+        cam2img = torch.eye(4)
+        cam2img[0, 0] = cam2img[1, 1] = 130.0
+        cam2img[0, 2], cam2img[1, 2] = 88.0, 32.0
+        matrices.append((cam2img @ lidar2cam).double())
+    return torch.stack(matrices).expand(batch, -1, -1, -1).contiguous()
+
+
+@pytest.fixture(scope="session")
+def cameras() -> Callable[..., torch.Tensor]:
+    """`ring_of_cameras`."""
+    return ring_of_cameras
+
+
+@pytest.fixture
+def tiny_inputs() -> tuple[Any, ...]:
+    """bev, images, lidar2img, pad_shape for the tiny head, batch of two."""
+    generator = torch.Generator().manual_seed(1)
+    bev = torch.randn(2, 128, 40, 40, generator=generator)
+    images = torch.randn(2, 6, 128, 4, 11, generator=generator)
+    return bev, images, ring_of_cameras(2), (64, 176)
+
+
+@pytest.fixture
+def tiny_truth() -> tuple[list[torch.Tensor], list[torch.Tensor]]:
+    """Boxes and labels of two samples, 12 and 5 of them."""
+    generator = torch.Generator().manual_seed(2)
+    boxes, labels = [], []
+    for count in (12, 5):
+        box = torch.rand(count, 9, generator=generator)
+        box[:, :2] = box[:, :2] * 50 - 25
+        box[:, 2] = -1
+        box[:, 3:6] = box[:, 3:6] * 3 + 0.5
+        boxes.append(box)
+        labels.append(torch.randint(0, 10, (count,), generator=generator))
+    return boxes, labels

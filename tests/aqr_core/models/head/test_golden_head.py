@@ -38,7 +38,7 @@ def test_decoded_boxes_equal_the_official_ones(load_golden, name):
 
 def test_intermediate_codes_equal_the_official_ones(load_golden):
     golden = load_golden("head_dev")
-    head, (bev, images, lidar2img, pad_shape) = golden.head, golden.inputs()
+    head, (bev, _, lidar2img, pad_shape) = golden.head, golden.inputs()
     with torch.no_grad():
         torch.testing.assert_close(head.shared_conv(bev)[0], golden.tensor("shared_conv"), atol=1e-4, rtol=1e-4)
         torch.testing.assert_close(head.bev_position((16, 16)), golden.tensor("bev_pos_embed"), atol=1e-4, rtol=1e-4)
@@ -52,7 +52,10 @@ def test_intermediate_codes_equal_the_official_ones(load_golden):
         code = ray_query_embedding(fraction, lidar2img, img2lidar, pad_shape, head.pc_range, head.rv_embedding)[0]
         torch.testing.assert_close(code, golden.tensor("rv_query_embed"), atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(
-        bev_cell_centers((16, 16), (1 / 16, 1 / 16), torch.device("cpu")), golden.tensor("coords_bev"), atol=1e-6, rtol=0
+        bev_cell_centers((16, 16), (1 / 16, 1 / 16), torch.device("cpu")),
+        golden.tensor("coords_bev"),
+        atol=1e-6,
+        rtol=0,
     )
 
 

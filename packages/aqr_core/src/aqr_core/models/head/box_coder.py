@@ -10,6 +10,7 @@ from torch import Tensor
 from aqr_core.registry import MODELS
 from aqr_core.structures.boxes3d import DX, DY, DZ, VX, VY, YAW, X, Y, Z
 
+
 @MODELS.register_module()
 class MultiTaskBBoxCoder:
     """Top-scoring boxes of the last decoder layer; a query may yield several classes, nothing is suppressed.

@@ -120,7 +120,7 @@ class CmtHead(nn.Module):
         self.transformer = build(transformer, MODELS)
         if self.transformer.embed_dims != hidden_dim:
             raise ConfigError(
-                f"transformer embed_dims is {self.transformer.embed_dims} but hidden_dim is {hidden_dim}; make them equal."
+                f"transformer embed_dims is {self.transformer.embed_dims}, hidden_dim is {hidden_dim}; make them equal."
             )
         self.reference_points = nn.Embedding(num_query, 3)
         nn.init.uniform_(self.reference_points.weight)

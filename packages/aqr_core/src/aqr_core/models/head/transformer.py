@@ -36,9 +36,7 @@ class FFN(nn.Module):
             raise ConfigError(f"FFN num_fcs is {num_fcs}; only 2 linear layers exist, so remove the key.")
         if act_cfg is not None and act_cfg.get("type") != "ReLU":
             raise ConfigError(f"FFN act_cfg is {dict(act_cfg)}; only type='ReLU' exists.")
-        inner = nn.Sequential(
-            nn.Linear(embed_dims, feedforward_channels), nn.ReLU(inplace=True), nn.Dropout(ffn_drop)
-        )
+        inner = nn.Sequential(nn.Linear(embed_dims, feedforward_channels), nn.ReLU(inplace=True), nn.Dropout(ffn_drop))
         self.layers = nn.Sequential(inner, nn.Linear(feedforward_channels, embed_dims), nn.Dropout(ffn_drop))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -111,9 +109,7 @@ class PETRTransformerDecoderLayer(nn.Module):
 class PETRTransformerDecoder(nn.Module):
     """A stack of layers whose every output is kept, normalised by one shared `post_norm`."""
 
-    def __init__(
-        self, num_layers: int, transformerlayers: Mapping[str, Any], return_intermediate: bool = True
-    ) -> None:
+    def __init__(self, num_layers: int, transformerlayers: Mapping[str, Any], return_intermediate: bool = True) -> None:
         super().__init__()
         if not return_intermediate:
             raise ConfigError("return_intermediate=False is not supported: the task heads read every decoder layer.")

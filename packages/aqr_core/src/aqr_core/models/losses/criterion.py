@@ -57,9 +57,7 @@ class DetectionCriterion:
         self.split = split
         self.dn_weight = dn_weight
 
-    def __call__(
-        self, out: HeadOutput, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor]
-    ) -> dict[str, Tensor]:
+    def __call__(self, out: HeadOutput, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor]) -> dict[str, Tensor]:
         """Compute all terms.
 
         Args:

@@ -115,9 +115,7 @@ class HungarianAssigner3D:
         return cls_cost + self.reg_cost.distance(codes[..., :8] * weights, targets[..., :8] * weights)
 
     @torch.no_grad()
-    def assign(
-        self, logits: Tensor, codes: Tensor, targets: Tensor, labels: Tensor, counts: Sequence[int]
-    ) -> Matches:
+    def assign(self, logits: Tensor, codes: Tensor, targets: Tensor, labels: Tensor, counts: Sequence[int]) -> Matches:
         """Match; arguments as in `cost`, of which sample b uses the first `counts[b]` boxes."""
         device = logits.device
         rows: list[np.ndarray] = []
