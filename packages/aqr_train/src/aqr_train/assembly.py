@@ -79,7 +79,7 @@ def build_trainer(config: Mapping[str, Any], accelerator: Accelerator, work_dir:
         "seed": seed,
         "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
     }
-    callbacks.append(Checkpointer(dump(config), meta))  # type: ignore[arg-type]
+    callbacks.append(Checkpointer(dump(config), meta))
     return Trainer(
         model,
         optimizer,

@@ -128,11 +128,10 @@ def build_grouping(
                 groups.append(Group(pattern, part, size, rate, decay, frozen))
     if all(group.frozen for group in groups):
         raise ConfigError("optimizer.param_groups freezes every parameter; leave at least one group trainable.")
-    frozen = {name for group in groups if group.frozen for name in group.names}
-    freeze_modules(model, [*_frozen_modules(model, frozen), *sorted(frozen)])
-    return Grouping(
-        tuple(groups), _fixed_norms(model, {name for name in owner if parsed.get(owner[name], Rule()).norm_eval})
-    )
+    held = {name for group in groups if group.frozen for name in group.names}
+    freeze_modules(model, [*_frozen_modules(model, held), *sorted(held)])
+    fixed = {name for name, pattern in owner.items() if parsed.get(pattern, Rule()).norm_eval}
+    return Grouping(tuple(groups), _fixed_norms(model, fixed))
 
 
 def _parse(pattern: str, settings: Mapping[str, Any]) -> Rule:

@@ -16,7 +16,9 @@ from aqr_core.registry import suggest
 class Schedule(Protocol):
     """What the trainer asks of a schedule."""
 
-    total_steps: int
+    @property
+    def total_steps(self) -> int:
+        """Length of the run."""
 
     def lr_factor(self, step: int) -> float:
         """Multiple of each group's own rate for update number `step`, counted from 0."""

@@ -33,10 +33,10 @@ class AqrMonitor(Callback):
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Record, say, and warn when due."""
-        head = getattr(trainer.plain_model, "pts_bbox_head", None)
-        if not hasattr(head, "aqr_scalars") or not trainer.is_due(trainer.settings.log_every):
+        if not trainer.is_due(trainer.settings.log_every):
             return
-        figures: dict[str, float] = head.aqr_scalars()
+        head: Any = getattr(trainer.plain_model, "pts_bbox_head", None)
+        figures: dict[str, float] = head.aqr_scalars() if hasattr(head, "aqr_scalars") else {}
         if not figures:
             return
         trainer.record({f"aqr/{name}": value for name, value in figures.items()})

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from aqr_core.checkpoint import write_text
 from aqr_train.cli import predict
+from aqr_train.cli.progress import Bars
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,7 +25,7 @@ def run(arguments: argparse.Namespace) -> int:
     from aqr_train.inference import open_run
 
     inference = open_run(arguments)
-    with predict.Bars("keyframes") as bars:
+    with Bars("keyframes") as bars:
         path = inference.predict(arguments.out, lambda done, total: bars.show("predict", done, total))
     if not inference.is_main:
         return 0
