@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aqr_core.errors import DataError
 from aqr_core.infos.convert import keyframe_to_info
-from aqr_core.infos.reader import Infos, line_offsets
+from aqr_core.infos.reader import line_offsets
 from aqr_core.infos.schema import InfosHeader, header_to_record, info_to_record
 from aqr_eval.nuscenes.splits import SPLITS, scenes_of
 from aqr_eval.nuscenes.tables import Keyframe, NuScenesTables
@@ -140,7 +140,10 @@ def _is_complete(path: Path, header: InfosHeader, total: int) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        return file.readline() == _line(header_to_record(header)) and len(Infos.open(path)) == total
+        if file.readline() != _line(header_to_record(header)):
+            return False
+    offsets = line_offsets(path)
+    return offsets[-1] == path.stat().st_size and len(offsets) - 2 == total
 
 
 def _line(record: dict[str, object]) -> bytes:

@@ -2,12 +2,7 @@
 
 Both describe the same keyframes; what differs is pinned here. Format 1.0 has microseconds,
 `sensor2lidar` poses and class names, format 1.1 seconds, `lidar2cam` and labels in the order of its own
-`metainfo`. Boxes were written in two conventions over the years and a file need not say which:
-
-* `lwh`: x, y, z, length, width, height, yaw (mmdet3d from 1.0)
-* `wlh`: x, y, z, width, length, height, -yaw - pi/2 (before)
-
-Taking one for the other turns every box by 90 degrees or more without any error, hence `_decide_convention`.
+`metainfo`. The boxes of either may be in one of two conventions, see `aqr_core.infos.box_convention`.
 """
 
 from __future__ import annotations
@@ -21,6 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from aqr_core.errors import DataError
+from aqr_core.infos.box_convention import decide_convention
 from aqr_core.infos.parse import parse_info
 from aqr_core.infos.schema import POINT_FEATURES, Info, InfosHeader
 from aqr_core.infos.unpickle import load_plain_pickle
@@ -29,9 +25,6 @@ from aqr_core.structures.frames import invert_rigid
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES, LIDAR
 from aqr_eval.nuscenes.geometry import pose_matrix
 
-BOX_CONVENTIONS = ("lwh", "wlh")
-_LONG_CLASSES = ("car", "truck", "bus")  # longer than wide, all of them
-_ENOUGH_EVIDENCE = 3
 _LABEL = {name: label for label, name in enumerate(DETECTION_CLASSES)}
 
 
@@ -54,7 +47,7 @@ class Mmdet3dInfos(Sequence[Info]):
         self._names = _class_names(path, meta) if self._is_v1_1 else ()
         self.header = InfosHeader(dataset_version=str(meta.get("version", "")), split="")
         declared = box_convention or ("lwh" if meta.get("info_version") == "1.1" else None)
-        self.box_convention = _decide_convention(path, declared, map(self._raw_boxes, range(len(self))))
+        self.box_convention = decide_convention(path, declared, self._sizes_of_boxes())
 
     @classmethod
     def open(cls, path: str | Path, box_convention: str | None = None) -> Mmdet3dInfos:
@@ -110,12 +103,16 @@ class Mmdet3dInfos(Sequence[Info]):
             else:
                 names = [str(name) for name in frame.get("gt_names", ())]
                 boxes = frame.get("gt_boxes", ())
-                velocity = frame["gt_velocity"] if len(names) else ()
-            return (
-                names,
-                np.asarray(boxes, np.float64).reshape(len(names), -1)[:, :7],
-                np.asarray(velocity, np.float64).reshape(-1, 2),
-            )
+                velocity = frame["gt_velocity"] if names else ()
+            if not names:
+                return [], np.zeros((0, 7)), np.zeros((0, 2))
+            rows = np.asarray(boxes, np.float64).reshape(len(names), -1)
+            return names, rows[:, :7], np.asarray(velocity, np.float64).reshape(-1, 2)
+
+    def _sizes_of_boxes(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        for index in range(len(self)):
+            names, boxes, _ = self._raw_boxes(index)
+            yield names, boxes[:, 3:5]
 
     def _record_v1_1(self, frame: Mapping[str, Any]) -> dict[str, Any]:
         lidar, timestamp = frame["lidar_points"], float(frame["timestamp"])
@@ -242,37 +239,6 @@ def _class_names(path: Path, meta: Mapping[str, Any]) -> tuple[str, ...]:
         if key in meta:
             return tuple(meta[key])
     raise DataError(f"{path} does not name its classes: 'metainfo' has no 'categories'; add it, or build infos again.")
-
-
-def _decide_convention(
-    path: Path, declared: str | None, frames: Iterator[tuple[list[str], np.ndarray, np.ndarray]]
-) -> str:
-    """'lwh' or 'wlh': what was declared, checked against the proportions of the vehicles, or these alone."""
-    if declared not in (None, *BOX_CONVENTIONS):
-        raise DataError(f"Box convention {declared!r} is not known; give 'lwh' or 'wlh'.")
-    vehicles, longer_first, any_box = 0, 0, False
-    for names, boxes, _ in frames:
-        any_box |= len(boxes) > 0
-        long_ones = boxes[[name in _LONG_CLASSES for name in names]]
-        vehicles += len(long_ones)
-        longer_first += int((long_ones[:, 3] > long_ones[:, 4]).sum())
-        if vehicles >= 1000:
-            break
-    share = longer_first / max(vehicles, 1)
-    observed = None
-    if vehicles >= _ENOUGH_EVIDENCE and not 0.1 < share < 0.9:
-        observed = "lwh" if share >= 0.9 else "wlh"
-    if declared and observed and declared != observed:
-        raise DataError(
-            f"{path} should hold '{declared}' boxes, but of {vehicles} vehicles {longer_first} are longer in the first "
-            f"size, which means '{observed}'; pass box_convention='{observed}' if the file's metadata are wrong."
-        )
-    if any_box and not (declared or observed):
-        raise DataError(
-            f"{path} does not say whether its boxes are 'lwh' or 'wlh', and its {vehicles} vehicles do not tell; "
-            "pass box_convention."
-        )
-    return declared or observed or BOX_CONVENTIONS[0]
 
 
 @contextmanager
