@@ -94,11 +94,8 @@ def _validate(args: argparse.Namespace) -> int:
     if all(split_words):
         align_samples(load_ground_truth(*split_words), submission)
         checked = f"format and samples of {args.split}"
-    Console().print(
-        f"{args.submission} is valid: {len(submission.tokens)} samples, {len(submission.boxes)} boxes; checked {checked}.",
-        highlight=False,
-        soft_wrap=True,
-    )
+    content = f"{len(submission.tokens)} samples, {len(submission.boxes)} boxes"
+    Console().print(f"{args.submission} is valid: {content}; checked {checked}.", highlight=False, soft_wrap=True)
     return 0
 
 
