@@ -7,12 +7,13 @@ import pickle
 
 import pytest
 import torch
-from aqr_core.models.voxel.rulebook import submanifold_rulebook
-from aqr_core.models.voxel.sparse_conv import SparseConv3d, SubMConv3d
-from aqr_core.models.voxel.sparse_tensor import SparseTensor, batch_coords
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import conv3d
+
+from aqr_core.models.voxel.rulebook import submanifold_rulebook
+from aqr_core.models.voxel.sparse_conv import SparseConv3d, SubMConv3d
+from aqr_core.models.voxel.sparse_tensor import SparseTensor, batch_coords
 
 SHAPE = (5, 7, 9)
 STRIDED = [
@@ -63,9 +64,7 @@ def test_submanifold_equals_dense_at_active_sites_with_gradients(dtype, toleranc
     out.features.backward(upstream)
     expected.backward(upstream)
     sparse_grad = SparseTensor.from_coords(features.grad, random_sites(150), SHAPE, 2)
-    torch.testing.assert_close(
-        sparse_grad.features, cells_of(x, dense.grad), atol=10 * tolerance, rtol=10 * tolerance
-    )
+    torch.testing.assert_close(sparse_grad.features, cells_of(x, dense.grad), atol=10 * tolerance, rtol=10 * tolerance)
     torch.testing.assert_close(
         layer.weight.grad.permute(0, 4, 1, 2, 3), weight.grad, atol=100 * tolerance, rtol=10 * tolerance
     )

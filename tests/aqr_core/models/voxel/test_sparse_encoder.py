@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from aqr_core.errors import ConfigError
-from aqr_core.models.voxel import SparseEncoder
 from torch import nn
 from torch.nn.functional import conv3d, max_pool3d
+
+from aqr_core.errors import ConfigError
+from aqr_core.models.voxel import SparseEncoder
 
 SHAPE = (25, 24, 32)
 TINY = dict(

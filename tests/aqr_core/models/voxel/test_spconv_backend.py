@@ -7,6 +7,7 @@ import logging
 
 import pytest
 import torch
+
 from aqr_core.errors import ConfigError
 from aqr_core.models.voxel import spconv_backend
 from aqr_core.models.voxel.sparse_conv import SparseConv3d, SubMConv3d

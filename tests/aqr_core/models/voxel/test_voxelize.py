@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+
 from aqr_core.errors import ConfigError
 from aqr_core.models.voxel import HardSimpleVFE, HardVoxelize
 from aqr_core.registry import MODELS, build

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
+from fnmatch import translate
 from functools import partial
 
 from torch import nn
@@ -31,8 +32,9 @@ def freeze_modules(model: nn.Module, patterns: Sequence[str]) -> tuple[str, ...]
     modules = {name: module for name, module in model.named_modules() if name}
     parameters = dict(model.named_parameters())
     for pattern in patterns:
-        matched_modules = [name for name in modules if fnmatchcase(name, pattern)]
-        matched_parameters = [name for name in parameters if fnmatchcase(name, pattern)]
+        matches = re.compile(translate(pattern)).match
+        matched_modules = [name for name in modules if matches(name)]
+        matched_parameters = [name for name in parameters if matches(name)]
         if not matched_modules and not matched_parameters:
             hint = suggest(pattern, [name for name, _ in model.named_children()])
             raise ConfigError(f"Nothing to freeze is called '{pattern}'.{hint}")
