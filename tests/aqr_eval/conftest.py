@@ -209,7 +209,7 @@ def tiny_dataroot(tmp_path: Path, tiny_tables, write_tables) -> Path:
 
 @pytest.fixture(scope="session")
 def real_dataroot(shared_dir: Path, tmp_path_factory) -> Path:
-    """The real tables of scene-0523 and scene-0916, completed from the mini release; custom split `both`."""
+    """The real tables of scene-0523 and scene-0916, completed from the mini release; custom splits `both` and `one`."""
     dataroot = tmp_path_factory.mktemp("real")
     folder = dataroot / "v1.0-mini"
     folder.mkdir()
@@ -220,5 +220,5 @@ def real_dataroot(shared_dir: Path, tmp_path_factory) -> Path:
     for row in json.loads((folder / "map.json").read_text()):
         (dataroot / row["filename"]).parent.mkdir(exist_ok=True)
         (dataroot / row["filename"]).touch()
-    (folder / "splits.json").write_text(json.dumps({"both": ["scene-0523", "scene-0916"], "far": ["scene-0001"]}))
+    (folder / "splits.json").write_text(json.dumps({"both": ["scene-0523", "scene-0916"], "one": ["scene-0916"]}))
     return dataroot
