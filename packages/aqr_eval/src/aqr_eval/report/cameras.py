@@ -20,9 +20,9 @@ from aqr_eval.report.projection import box_segments, invert
 Array = NDArray[np.float64]
 
 CANVAS_WIDTH = 800  # user units of the drawing; the page scales it
-_JPEG_QUALITY = 80
+_JPEG_WIDTH, _JPEG_QUALITY = 1200, 78
 _SMALLEST_LABELLED = 14.0  # boxes lower than this many units carry no score: it would cover them
-_LETTER_WIDTH, _LINE_HEIGHT = 9.2, 17.0
+_TAG_WIDTH, _TAG_HEIGHT = 34, 17
 
 
 def camera_svg(image_path: Path, camera: SensorFrame, truth: DrawnBoxes, predictions: Sequence[DrawnBoxes]) -> str:
@@ -60,7 +60,7 @@ def camera_svg(image_path: Path, camera: SensorFrame, truth: DrawnBoxes, predict
 
 
 def _load(path: Path) -> tuple[Image.Image, int, int]:
-    """The image, at most twice the drawing's width, and its size on disk in pixels."""
+    """The image, wide enough for an enlarged view, and its size on disk in pixels."""
     try:
         with Image.open(path) as image:
             picture = image.convert("RGB")
@@ -69,8 +69,8 @@ def _load(path: Path) -> tuple[Image.Image, int, int]:
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"Image {path} cannot be decoded ({error}): copy the file again.") from error
     width, height = picture.size
-    if width > CANVAS_WIDTH:
-        picture = picture.resize((CANVAS_WIDTH, round(height * CANVAS_WIDTH / width)), Image.Resampling.LANCZOS)
+    if width > _JPEG_WIDTH:
+        picture = picture.resize((_JPEG_WIDTH, round(height * _JPEG_WIDTH / width)), Image.Resampling.LANCZOS)
     return picture, width, height
 
 
@@ -96,7 +96,7 @@ def _segment(x0: float, y0: float, x1: float, y1: float) -> str:
 
 
 def _scores(boxes: DrawnBoxes, lines: Array, visible: NDArray[np.bool_], canvas_height: float) -> str:
-    """Scores above (or below) their boxes, best first; one that would cover another is left to the tooltip."""
+    """Scores on tags above (or below) their boxes, best first; a tag that would cover another is left out."""
     if boxes.scores is None:
         return ""
     taken: list[tuple[float, float]] = []
@@ -106,15 +106,21 @@ def _scores(boxes: DrawnBoxes, lines: Array, visible: NDArray[np.bool_], canvas_
             continue
         points = lines[i][visible[i]].reshape(-1, 2)
         (left, top), (right, bottom) = points.min(axis=0), points.max(axis=0)
-        text = f"{boxes.scores[i]:.2f}".removeprefix("0")
         if bottom - top < _SMALLEST_LABELLED:
             continue
-        half = _LETTER_WIDTH * len(text) / 2 + 2
-        x = float(np.clip((left + right) / 2, half, CANVAS_WIDTH - half))
-        for y in (top - 5, bottom + _LINE_HEIGHT - 2):
-            free = all(abs(x - u) > 2 * half or abs(y - v) > _LINE_HEIGHT for u, v in taken)
-            if free and _LINE_HEIGHT <= y <= canvas_height - 2:
+        x = float(np.clip((left + right) / 2, _TAG_WIDTH / 2, CANVAS_WIDTH - _TAG_WIDTH / 2))
+        for y in (top - _TAG_HEIGHT - 3, bottom + 3):
+            free = all(abs(x - u) > _TAG_WIDTH or abs(y - v) > _TAG_HEIGHT for u, v in taken)
+            if free and 0 <= y <= canvas_height - _TAG_HEIGHT:
                 taken.append((x, y))
-                parts.append(f'<text class="class-{boxes.labels[i]}" x="{x:.0f}" y="{y:.0f}">{text}</text>')
+                parts.append(_tag(x, y, f"{boxes.scores[i]:.2f}", int(boxes.labels[i])))
                 break
     return "".join(parts)
+
+
+def _tag(x: float, y: float, text: str, label: int) -> str:
+    """Text on a dark ground, centred at x, with its upper edge at y."""
+    return (
+        f'<rect class="tag" x="{x - _TAG_WIDTH / 2:.1f}" y="{y:.1f}" width="{_TAG_WIDTH}" height="{_TAG_HEIGHT}"/>'
+        f'<text class="class-{label}" x="{x:.1f}" y="{y + _TAG_HEIGHT - 4:.1f}">{text.removeprefix("0")}</text>'
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -22,14 +23,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--version", required=True, help="e.g. v1.0-mini")
     parser.add_argument("--split", required=True, help="e.g. mini_val, or a name from VERSION/splits.json")
     parser.add_argument(
-        "--submission", nargs="+", action="extend", required=True, metavar="NAME=PATH", help="results JSON to report on"
+        "--submission",
+        nargs="+",
+        action="extend",
+        required=True,
+        metavar="[NAME=]PATH",
+        help="results JSON to report on",
     )
     parser.add_argument(
         "--scalars",
         nargs="+",
         action="extend",
         default=[],
-        metavar="NAME=PATH",
+        metavar="[NAME=]PATH",
         help="scalars.jsonl of the training run behind a submission, or of any other run",
     )
     parser.add_argument("--title", default="3D detection on nuScenes", help="heading of the page")
@@ -60,18 +66,20 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def parse_named_paths(values: list[str], option: str) -> dict[str, Path]:
-    """`NAME=PATH` words as a mapping in the order given.
+def parse_named_paths(words: Sequence[str], option: str) -> dict[str, Path]:
+    """`NAME=PATH` or `PATH` words as a mapping in the order given; a file without a name is called by its stem.
 
     Raises:
-        AqrError: a word has no name or no path, or a name comes twice.
+        AqrError: a name comes twice, or a word has an empty name or path.
     """
     named: dict[str, Path] = {}
-    for value in values:
-        name, separator, path = value.partition("=")
-        if not (name and separator and path):
-            raise AqrError(f"{option} {value!r} is not NAME=PATH: write for example {option} baseline=runs/a/file.")
+    for word in words:
+        name, separator, path = word.partition("=")
+        if not separator or Path(word).is_file():
+            name, path = Path(word).stem, word
+        if not (name and path):
+            raise AqrError(f"{option} {word!r} is not NAME=PATH: write for example {option} baseline=results.json.")
         if name in named:
-            raise AqrError(f"{option} names {name!r} twice: give every file a name of its own.")
+            raise AqrError(f"{option} names {name!r} twice: write NAME=PATH with a different name for each.")
         named[name] = Path(path)
     return named

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 
 import numpy as np
@@ -19,13 +20,23 @@ Array = NDArray[np.float64]
 _UNIT = (0.0, 0.5, 1.0)
 _RAW_POINTS, _DOTS_UP_TO = 400, 60
 
-# Heading, name of the scalar (also below a prefix such as "aqr/"), whether it is noisy enough to be smoothed.
+
+@dataclass(frozen=True, slots=True)
+class _Panel:
+    """What to plot of a log; the scalar may also stand below a prefix such as "aqr/"."""
+
+    heading: str
+    scalar: str
+    noisy: bool = False
+    from_zero: bool = False
+
+
 _PANELS = (
-    ("Training loss", "train/loss", True),
-    ("Validation mAP", "val/mAP", False),
-    ("Validation NDS", "val/NDS", False),
-    ("Learning rate", "lr", False),
-    ("AQR bias scale", "bias_scale", False),
+    _Panel("Training loss", "train/loss", noisy=True),
+    _Panel("Validation mAP", "val/mAP", from_zero=True),
+    _Panel("Validation NDS", "val/NDS", from_zero=True),
+    _Panel("Learning rate", "lr", from_zero=True),
+    _Panel("AQR bias scale", "bias_scale"),
 )
 
 
@@ -48,31 +59,33 @@ def precision_recall(metrics: Mapping[str, DetectionMetrics]) -> str:
 def training(runs: Mapping[str, Mapping[str, Series]], colors: Mapping[str, int]) -> str:
     """One panel per known scalar that any run logged; `colors` maps a run to the colour of its submission."""
     panels = []
-    for heading, scalar, noisy in _PANELS:
-        found = {run: series for run, log in runs.items() if (series := _find(log, scalar)) is not None}
+    for panel in _PANELS:
+        found = {run: series for run, log in runs.items() if (series := _find(log, panel.scalar)) is not None}
         if found:
-            panels.append(_training_panel(heading, found, noisy, colors))
+            panels.append(_training_panel(panel, found, colors))
     key = _key([(f"submission-{colors[run]}", run) for run in runs]) if len(runs) > 1 else ""
     return f'{key}<div class="grid training">{"".join(panels)}</div>'
 
 
-def _training_panel(heading: str, runs: Mapping[str, Series], noisy: bool, colors: Mapping[str, int]) -> str:
-    lines, shown, last = [], [], []
+def _training_panel(panel: _Panel, runs: Mapping[str, Series], colors: Mapping[str, int]) -> str:
+    lines: list[Line] = []
+    shown = [np.zeros(1)] if panel.from_zero else []
+    last = []
     for run, series in runs.items():
         steps, values = thin(series, _RAW_POINTS)
         css = f"submission-{colors[run]}"
-        if noisy:
+        if panel.noisy:
             lines.append(Line(steps, values, f"{css} raw"))
+            shown.append(np.percentile(values, [2, 98]))
             values = smooth(values)
-            shown.append(np.percentile(thin(series, _RAW_POINTS)[1], [2, 98]))
-        lines.append(Line(steps, values, css, dots=not noisy and len(steps) <= _DOTS_UP_TO))
+        lines.append(Line(steps, values, css, dots=not panel.noisy and len(steps) <= _DOTS_UP_TO))
         shown.append(values)
         last.append(f"{series[1][-1]:.4g}")
-    every_step = np.concatenate([line.x for line in lines])
-    x = Axis.around(np.array([0.0, every_step.max()]), "step")
-    x = Axis(0.0, float(every_step.max()) or 1.0, tuple(t for t in x.ticks if t <= every_step.max()), "step")
-    chart = line_chart(lines, x, Axis.around(np.concatenate(shown)), title=heading, width=400, height=220)
-    return _figure(heading, "last " + " / ".join(last), chart)
+    last_step = max(float(line.x[-1]) for line in lines) or 1.0
+    ticks = Axis.around(np.array([0.0, last_step])).ticks
+    x = Axis(0.0, last_step, tuple(tick for tick in ticks if tick <= last_step), "step")
+    chart = line_chart(lines, x, Axis.around(np.concatenate(shown)), title=panel.heading, width=400, height=220)
+    return _figure(panel.heading, "last " + " / ".join(last), chart)
 
 
 def _compared(metrics: Mapping[str, DetectionMetrics], label: str, distances: Sequence[float]) -> str:

@@ -21,18 +21,10 @@ _LAYOUT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "C
 
 
 def choose_samples(tables: NuScenesTables, scene_names: Sequence[str], count: int) -> list[str]:
-    """Tokens of `count` samples spread evenly over the scenes and, within a scene, over time."""
-    scenes = [name for name in scene_names if tables.count_keyframes([name])]
-    if not scenes:
-        return []
-    count = min(count, tables.count_keyframes(scenes))
-    chosen: list[int] = []
-    picks = np.bincount((2 * np.arange(count) + 1) * len(scenes) // (2 * count), minlength=len(scenes))
-    for name, wanted in zip(scenes, picks.tolist(), strict=True):
-        samples = tables.samples_of([name])
-        pick = min(wanted, len(samples))
-        chosen += [samples[(2 * i + 1) * len(samples) // (2 * pick)] for i in range(pick)]
-    return [tables.sample_tokens[sample] for sample in chosen]
+    """Tokens of `count` samples, or all if there are fewer, spread evenly over the scenes one after another."""
+    samples = tables.samples_of(scene_names)
+    count = min(count, len(samples))
+    return [tables.sample_tokens[samples[(2 * i + 1) * len(samples) // (2 * count)]] for i in range(count)]
 
 
 def find_keyframe(tables: NuScenesTables, token: str) -> Keyframe:

@@ -32,7 +32,7 @@ def headline_table(metrics: Mapping[str, DetectionMetrics]) -> str:
     )
     rows = []
     for i, name in enumerate(metrics):
-        note = "<small>reference of the differences</small>" if i == 0 and len(metrics) > 1 else ""
+        note = "<small>reference</small>" if i == 0 and len(metrics) > 1 else ""
         cells = (_headline_cell(values, i, higher) for _, _, higher, values in columns)
         rows.append(f'<tr><th scope="row">{_submission(i, name)}{note}</th>{"".join(cells)}</tr>')
     return (
