@@ -80,7 +80,9 @@ def scene_block(
 def _counts(truth: DrawnBoxes, predictions: Mapping[str, DrawnBoxes]) -> str:
     """Boxes per class in this sample: the colour key and the census in one."""
     columns = [np.bincount(boxes.labels, minlength=len(DETECTION_CLASSES)) for boxes in (truth, *predictions.values())]
-    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("true", *predictions))
+    head = "".join(
+        f'<th scope="col" class="name" title="{escape(name)}">{escape(name)}</th>' for name in ("true", *predictions)
+    )
     rows = "".join(
         f'<tr><th scope="row"><i class="swatch class-{k}"></i>{name.replace("_", " ")}</th>'
         + "".join(f"<td>{column[k] or '·'}</td>" for column in columns)

@@ -16,7 +16,7 @@ TP_HEADINGS: dict[str, tuple[str, str]] = {
     "scale_err": ("ASE", "size, 1 − IoU"),
     "orient_err": ("AOE", "heading, rad"),
     "vel_err": ("AVE", "velocity, m/s"),
-    "attr_err": ("AAE", "attribute, share"),
+    "attr_err": ("AAE", "attribute, 1 − acc."),
 }
 
 
@@ -91,7 +91,7 @@ def number(value: float, digits: int = 3) -> str:
 
 
 def _submission(index: int, name: str) -> str:
-    return f'<i class="swatch submission-{index}"></i>{escape(name)}'
+    return f'<span class="name" title="{escape(name)}"><i class="swatch submission-{index}"></i>{escape(name)}</span>'
 
 
 def _headline_cell(values: Sequence[float], index: int, higher: bool) -> str:
