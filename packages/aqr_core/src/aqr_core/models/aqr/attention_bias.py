@@ -1,0 +1,106 @@
+"""AQR v3: query weights become a bias of the cross-attention logits; features stay untouched."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.biased_attention import BACKENDS, ModalityBias, WindowBias
+from aqr_core.models.aqr.interface import AqrVariant
+from aqr_core.models.aqr.windows import QueryCells, build_windows, check_views, check_window_edges
+from aqr_core.registry import MODELS
+
+LARGEST_BIAS = 5.0
+
+
+@MODELS.register_module()
+class AttentionBiasGenerator(AqrVariant):
+    """Bias `scale * weight * g` on the tokens in a query's windows, 0 elsewhere (design/aqr.md section 5).
+
+    Args:
+        window_size: window edge in cells; one number, or `[camera, lidar]`.
+        bias_scale: initial scale.
+        learnable_scale: the scale is a parameter, else a buffer.
+        min_scale, max_scale: interval of the scale; the bias is clamped to +-min(5, max_scale).
+        use_local_bias: False gives the bias to the whole modality.
+        use_gaussian_window: g falls off as exp(-d^2 / 2 sigma^2) with the distance d in cells, else g = 1.
+        gaussian_sigma: that sigma.
+        fp16: a materialised bias is stored in half precision when queries are; everything before is float32.
+        attention_backend: 'auto', 'dense' or 'window'.
+        views: 'all' or 'first' of the cameras that see a query.
+    """
+
+    def __init__(
+        self,
+        *,
+        window_size: int | Sequence[int] = 8,
+        bias_scale: float = 2.5,
+        learnable_scale: bool = True,
+        min_scale: float = 0.5,
+        max_scale: float = 5.0,
+        use_local_bias: bool = True,
+        use_gaussian_window: bool = False,
+        gaussian_sigma: float = 2.0,
+        fp16: bool = True,
+        attention_backend: str = "auto",
+        views: str = "all",
+    ) -> None:
+        super().__init__()
+        if not 0 < min_scale <= max_scale:
+            raise ConfigError(
+                f"min_scale {min_scale} and max_scale {max_scale} must satisfy 0 < min_scale <= max_scale."
+            )
+        if not min_scale <= bias_scale <= max_scale:
+            raise ConfigError(
+                f"bias_scale is {bias_scale}; it must lie in [min_scale, max_scale] = [{min_scale}, {max_scale}]."
+            )
+        if gaussian_sigma <= 0:
+            raise ConfigError(f"gaussian_sigma is {gaussian_sigma}; it must be above 0 cells.")
+        if attention_backend not in BACKENDS:
+            raise ConfigError(
+                f"attention_backend is {attention_backend!r}; this version has {', '.join(map(repr, BACKENDS))}."
+            )
+        self.window_size = check_window_edges("window_size", window_size)
+        self.views = check_views(views)
+        self.min_scale = min_scale
+        self.max_scale = max_scale
+        self.use_local_bias = use_local_bias
+        self.use_gaussian_window = use_gaussian_window
+        self.gaussian_sigma = gaussian_sigma
+        self.fp16 = fp16
+        self.attention_backend = attention_backend
+        initial = torch.tensor(float(bias_scale))
+        if learnable_scale:
+            self.bias_scale = nn.Parameter(initial)
+        else:
+            self.register_buffer("bias_scale", initial)
+
+    @property
+    def scale(self) -> Tensor:
+        """() scale in use."""
+        return self.bias_scale.clamp(self.min_scale, self.max_scale)
+
+    @torch.no_grad()
+    def clamp_scale_(self) -> None:
+        """Put the parameter back into its interval, to be called after every optimiser step.
+
+        Outside the interval the clamp in `scale` would have no gradient, and the parameter could never come back.
+        """
+        self.bias_scale.clamp_(self.min_scale, self.max_scale)
+
+    def attention_bias(self, weights: Tensor, cells: QueryCells) -> WindowBias | ModalityBias:
+        """(B, Q, 2) weights and where the queries are -> bias of the cross-attention logits."""
+        limit = min(LARGEST_BIAS, self.max_scale)
+        strength = self.scale * weights.float()  # (B, Q, 2)
+        options = dict(num_tokens=cells.shapes.num_tokens, backend=self.attention_backend, half_storage=self.fp16)
+        if not self.use_local_bias:
+            return ModalityBias(strength.clamp(-limit, limit), cells.shapes.num_bev, **options)
+        windows = build_windows(cells, self.window_size, self.views)
+        value = torch.where(windows.is_camera, strength[..., 1:], strength[..., :1])  # (B, Q, W)
+        if self.use_gaussian_window:
+            value = value * torch.exp(-windows.distance_sq / (2 * self.gaussian_sigma**2))
+        value = torch.where(windows.valid, value.clamp(-limit, limit), 0.0)
+        return WindowBias(windows.index, value, **options)

@@ -1,0 +1,173 @@
+"""The AQR weight generator: every query reads its windows of the memory and rates both modalities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.windows import (
+    MapShapes,
+    QueryCells,
+    WindowTable,
+    build_windows,
+    check_views,
+    check_window_edges,
+)
+from aqr_core.models.head.attention import PackedAttention
+from aqr_core.models.head.transformer import FFN
+from aqr_core.registry import MODELS
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": torch.tanh,  # [-1, 1], neutral at 0: for v3
+    "sigmoid2": lambda x: 2 * torch.sigmoid(x),  # [0, 2], neutral at 1: for v1 and v2
+    "sigmoid": torch.sigmoid,  # [0, 1]: the historical setting
+}
+
+
+class WindowAttention(PackedAttention):
+    """Attention of each query to the tokens of its window only, in O(Q W)."""
+
+    def forward_windows(self, query: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
+        """(B, Q, C), (B, T, C), (B, T, C) -> (B, Q, C); zero before the output bias where a window is empty."""
+        query, key, value = self.project(query, key, value)
+        rows = gather_rows(torch.cat([key, value], dim=-1), windows.index)  # (B, Q, W, 2C)
+        k, v = rows.unflatten(-1, (2, self.num_heads, -1)).unbind(-3)  # (B, Q, W, A, c)
+        q = query.unflatten(-1, (self.num_heads, -1))  # (B, Q, A, c)
+        logits = torch.einsum("bqac,bqwac->bqaw", q, k) / math.sqrt(q.shape[-1])
+        valid = windows.valid.unsqueeze(2)  # (B, Q, 1, W)
+        share = logits.masked_fill(~valid, torch.finfo(logits.dtype).min).softmax(dim=-1) * valid
+        share = F.dropout(share, self.dropout, self.training)
+        return self.out_proj(torch.einsum("bqaw,bqwac->bqac", share, v).flatten(2))
+
+
+class _WindowAttentionBlock(nn.Module):
+    """Holds `attn`, so that parameter names match the decoder's."""
+
+    def __init__(self, embed_dims: int, num_heads: int, dropout: float) -> None:
+        super().__init__()
+        self.attn = WindowAttention(embed_dims, num_heads, dropout)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, query: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
+        return x + self.dropout(self.attn.forward_windows(query, key, value, windows))
+
+
+class WindowEncoderLayer(nn.Module):
+    """Post-norm layer: window cross-attention, norm, feed-forward network, norm."""
+
+    def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, dropout: float) -> None:
+        super().__init__()
+        self.attentions = nn.ModuleList([_WindowAttentionBlock(embed_dims, num_heads, dropout)])
+        self.ffns = nn.ModuleList([FFN(embed_dims, feedforward_channels, ffn_drop=dropout)])
+        self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
+
+    def forward(self, x: Tensor, query_pos: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
+        """(B, Q, C) content and position, (B, T, C) keys and values -> (B, Q, C)."""
+        x = self.norms[0](self.attentions[0](x, x + query_pos, key, value, windows))
+        return self.norms[1](self.ffns[0](x))
+
+
+@MODELS.register_module()
+class AQRWeightGenerator(nn.Module):
+    """One LiDAR and one camera weight per query (design/aqr.md section 3).
+
+    Args:
+        embed_dims, num_heads, num_layers, feedforward_channels, dropout: of the window encoder.
+        window_sizes: window edge in cells, `[camera, lidar]`.
+        use_type_embed: add a learned vector per modality to the query position.
+        activation: 'tanh', 'sigmoid2' or 'sigmoid'.
+        init: 'neutral' starts with weights that change nothing; dict(bias=b) starts the predictor at a constant.
+        views: 'all' or 'first' of the cameras that see a query.
+        bev_feature_shape: (Y, X) that the BEV map must have; None takes any.
+        pers_feature_shape: (N, H, W) that the image maps must have; None takes any.
+    """
+
+    def __init__(
+        self,
+        embed_dims: int = 256,
+        *,
+        num_heads: int = 4,
+        num_layers: int = 1,
+        feedforward_channels: int = 1024,
+        dropout: float = 0.1,
+        window_sizes: int | Sequence[int] = (8, 5),
+        use_type_embed: bool = True,
+        activation: str = "tanh",
+        init: str | Mapping[str, float] = "neutral",
+        views: str = "all",
+        bev_feature_shape: Sequence[int] | None = (128, 128),
+        pers_feature_shape: Sequence[int] | None = (6, 20, 50),
+    ) -> None:
+        super().__init__()
+        if activation not in ACTIVATIONS:
+            raise ConfigError(f"activation is {activation!r}; allowed are {', '.join(map(repr, ACTIVATIONS))}.")
+        if init != "neutral" and not (isinstance(init, Mapping) and set(init) == {"bias"}):
+            raise ConfigError(f"init is {init!r}; allowed are 'neutral' and dict(bias=number).")
+        self.window_sizes = check_window_edges("window_sizes", window_sizes)
+        self.views = check_views(views)
+        self.activation = activation
+        self.expected_shapes = (
+            None if bev_feature_shape is None else tuple(bev_feature_shape),
+            None if pers_feature_shape is None else tuple(pers_feature_shape),
+        )
+        self.encoder = nn.ModuleDict(
+            {
+                "layers": nn.ModuleList(
+                    WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
+                )
+            }
+        )
+        for parameter in self.encoder.parameters():
+            if parameter.dim() > 1:
+                nn.init.xavier_uniform_(parameter)
+        self.predictor = nn.Linear(embed_dims, 2)
+        nn.init.zeros_(self.predictor.weight)
+        nn.init.constant_(self.predictor.bias, 0.0 if init == "neutral" else float(init["bias"]))
+        self.bev_type_embed = nn.Parameter(torch.randn(embed_dims) * 0.02) if use_type_embed else None
+        self.rv_type_embed = nn.Parameter(torch.randn(embed_dims) * 0.02) if use_type_embed else None
+
+    def forward(self, query_pos: Tensor, memory: Tensor, memory_pos: Tensor, cells: QueryCells) -> Tensor:
+        """Rate both modalities for every query.
+
+        Args:
+            query_pos: (B, Q, C) fused query embedding.
+            memory: (B, T, C) tokens.
+            memory_pos: (B, T, C) their positions.
+            cells: where the queries fall on the maps.
+
+        Returns:
+            (B, Q, 2) weights `[lidar, camera]`; neutral where a query has no window at all.
+        """
+        self._check_shapes(cells.shapes)
+        windows = build_windows(cells, self.window_sizes, self.views)
+        if self.bev_type_embed is not None and self.rv_type_embed is not None:
+            query_pos = query_pos + self.bev_type_embed + self.rv_type_embed
+        x = torch.zeros_like(query_pos)
+        key = memory + memory_pos
+        # Dropout in here must not shift the random numbers of the decoder: so a neutral start equals the baseline
+        # in training too.
+        with torch.random.fork_rng(devices=[memory.device] if memory.is_cuda else []):
+            for layer in self.encoder["layers"]:
+                x = layer(x, query_pos, key, memory, windows)
+        raw = self.predictor(x).float()
+        has_window = windows.valid.any(dim=-1, keepdim=True)
+        return ACTIVATIONS[self.activation](torch.where(has_window, raw, 0.0))
+
+    def _check_shapes(self, shapes: MapShapes) -> None:
+        names = ("bev_feature_shape", "pers_feature_shape")
+        for name, expected, real in zip(names, self.expected_shapes, (shapes.bev, shapes.image), strict=True):
+            if expected is not None and real is not None and expected != tuple(real):
+                raise ConfigError(f"{name} is {expected} but the feature map is {tuple(real)}; correct {name}.")
+
+
+def gather_rows(tokens: Tensor, index: Tensor) -> Tensor:
+    """(B, T, C) tokens at (B, Q, W) indices -> (B, Q, W, C)."""
+    batch, count, channels = tokens.shape
+    first = torch.arange(batch, device=index.device).view(-1, 1, 1) * count
+    rows = tokens.reshape(-1, channels).index_select(0, (index + first).flatten())
+    return rows.view(*index.shape, channels)
