@@ -120,6 +120,12 @@ def test_custom_splits_ignore_extra_samples_and_break_ties_in_the_order_of_the_d
     assert curve.num_predictions == 3 and curve.precision[49] == 1.0  # file order: the hit in a goes first
 
 
+def test_too_many_boxes_of_one_sample(gt):
+    crowd = gt.boxes.select(np.zeros(501, dtype=np.int64))
+    with pytest.raises(SubmissionError, match="Sample 'a' has 501 boxes, the limit is 500"):
+        evaluate(gt, Submission(TOKENS, crowd, {}))
+
+
 def test_unknown_config(gt):
     with pytest.raises(AqrError, match="Unknown evaluation config 'detection_2031'"):
         evaluate(gt, Submission(TOKENS, gt.boxes, {}), config="detection_2031")

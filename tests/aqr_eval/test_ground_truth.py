@@ -43,6 +43,12 @@ def test_split_without_samples(tiny_dataroot):
         load_ground_truth(tiny_dataroot, "v1.0-mini", "mini_train")
 
 
+def test_without_annotations_nothing_can_be_scored(tmp_path, tiny_tables, write_tables):
+    tiny_tables["sample_annotation"] = []
+    with pytest.raises(DataError, match=r"sample_annotation\.json is empty.*nuScenes server"):
+        load_ground_truth(write_tables(tmp_path / "blind", tiny_tables), "v1.0-mini", "mini_val")
+
+
 @pytest.mark.parametrize(
     ("table", "row", "change", "message"),
     [

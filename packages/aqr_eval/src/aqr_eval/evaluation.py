@@ -32,10 +32,12 @@ def evaluate(
         config: name or constants of the benchmark.
 
     Raises:
-        SubmissionError: samples are missing or foreign, or a box that matches has a side of 0 m.
+        SubmissionError: samples are missing or foreign, a sample has too many boxes, or a box that matches
+            has a side of 0 m.
     """
     config = detection_config(config) if isinstance(config, str) else config
     aligned = align_samples(gt, predictions)
+    _require_few_boxes(aligned, gt.tokens, config.max_boxes_per_sample)
     counted_gt = filter_boxes(gt.boxes, gt.ego_translation, gt.bicycle_racks, config)
     counted = filter_boxes(aligned, gt.ego_translation, gt.bicycle_racks, config)
     ordered = counted.select(score_order(counted.score))
@@ -90,6 +92,16 @@ def _all_curves(
                 num_gt=int(num_gt[label]),
             )
     return {(name, threshold): curves[name, threshold] for name in config.class_names for threshold in config.dist_ths}
+
+
+def _require_few_boxes(predictions: Boxes, tokens: tuple[str, ...], limit: int) -> None:
+    count = np.bincount(predictions.sample, minlength=len(tokens))
+    crowded = np.flatnonzero(count > limit)
+    if len(crowded):
+        raise SubmissionError(
+            f"Sample {tokens[crowded[0]]!r} has {count[crowded[0]]} boxes, the limit is {limit}: "
+            f"keep the highest scores."
+        )
 
 
 def _require_sizes(predictions: Boxes, gt: Boxes, tokens: tuple[str, ...]) -> None:

@@ -43,7 +43,8 @@ def load_ground_truth(dataroot: str | Path, version: str, split: str) -> GroundT
     """Reads the ground truth of a split; its scenes that are absent from the tables are left out, as in the devkit.
 
     Raises:
-        DataError: tables are missing or broken, the split is unknown, or none of its scenes is present.
+        DataError: tables are missing or broken, the split is unknown, none of its scenes is present, or there
+            are no annotations.
     """
     scenes = scenes_of(split, version, dataroot)
     tables = NuScenesTables(dataroot, version)
@@ -56,6 +57,11 @@ def load_ground_truth(dataroot: str | Path, version: str, split: str) -> GroundT
     position = np.full(len(tables.sample_tokens), -1)
     position[samples] = np.arange(len(samples))
     tokens = tuple(tables.sample_tokens[sample] for sample in samples)
+    if not len(tables.annotations.token):
+        raise DataError(
+            f"{tables.folder / 'sample_annotation.json'} is empty, so {split!r} cannot be scored here: the annotations "
+            f"of the test set are not public; score another split or submit to the nuScenes server."
+        )
     boxes, racks = _annotated_boxes(tables.annotations, position)
     return GroundTruth(
         tokens=tokens,
