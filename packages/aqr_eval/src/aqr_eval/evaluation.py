@@ -1,6 +1,6 @@
 """The nuScenes detection evaluation, from ground truth and submission to numbers.
 
-Equal to the devkit's `DetectionEval` (1.2.0) to the last digits, about sixty times faster, and with an
+Equal to the devkit's `DetectionEval` (1.2.0) to the last digits, tens of times faster, and with an
 answer where that one crashes: no prediction at all scores 0.
 """
 
