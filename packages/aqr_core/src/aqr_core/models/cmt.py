@@ -121,5 +121,5 @@ def _check_branches(configs: Mapping[str, Any]) -> None:
         raise ConfigError("The model has no 'pts_bbox_head'; give its config.")
 
 
-def _build(cfg: Config | None, **defaults: Any) -> nn.Module | None:  # noqa: ANN401
+def _build(cfg: Config | None, **defaults: Any) -> Any:  # noqa: ANN401 - children are found by duck type
     return None if cfg is None else build({**defaults, **cfg}, MODELS)

@@ -21,9 +21,8 @@ class RowBatchNorm(nn.BatchNorm1d):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name
         """(V, C) -> (V, C)."""
         if self.training and len(input) < 2:
-            return nn.functional.batch_norm(
-                input, self.running_mean, self.running_var, self.weight, self.bias, False, self.momentum, self.eps
-            )
+            statistics = self.running_mean, self.running_var
+            return nn.functional.batch_norm(input, *statistics, self.weight, self.bias, training=False, eps=self.eps)
         return super().forward(input)
 
 

@@ -37,7 +37,7 @@ class BasicBlock(nn.Module):
         self.downsample = shortcut
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> Any:  # noqa: ANN401 - any of the batch normalisations
         """The normalisation before the sum."""
         return self.bn2
 
@@ -73,7 +73,7 @@ class Bottleneck(nn.Module):
         self.downsample = shortcut
 
     @property
-    def last_norm(self) -> nn.Module:
+    def last_norm(self) -> Any:  # noqa: ANN401 - any of the batch normalisations
         """The normalisation before the sum."""
         return self.bn3
 
@@ -193,7 +193,7 @@ class ResNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             elif zero_init_residual and isinstance(module, (BasicBlock, Bottleneck)):
-                nn.init.zeros_(module.last_norm.weight)
+                module.last_norm.weight.data.zero_()
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm_cfg: Mapping[str, Any]) -> nn.Module | None:

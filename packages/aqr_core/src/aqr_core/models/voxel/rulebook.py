@@ -103,7 +103,9 @@ def strided_rulebook(sites: Sites, kernel: Triple, stride: Triple, padding: Trip
     out[v] sums w[k] * in[v * stride - padding + k], so input u feeds v = (u + padding - k) / stride where that is whole
     and inside the output grid.
     """
-    shape = tuple((n + 2 * p - k) // s + 1 for n, k, s, p in zip(sites.shape, kernel, stride, padding, strict=True))
+    geometry = zip(sites.shape, kernel, stride, padding, strict=True)
+    depth, height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in geometry)
+    shape = depth, height, width
     if min(shape) < 1:
         raise ValueError(f"Kernel {kernel} with padding {padding} does not fit into a grid of {sites.shape} cells.")
     reached, parts = [], []  # per axis: (taps, V) whether tap k of input u meets an output, and that output's key part

@@ -10,6 +10,7 @@ deterministic, which spconv's own CPU kernels are not; on CUDA the layers hand t
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -66,9 +67,9 @@ class SparseConvolution(nn.Module):
         self,
         in_channels: int,
         out_channels: int,
-        kernel_size: int | Triple = 3,
-        stride: int | Triple = 1,
-        padding: int | Triple = 0,
+        kernel_size: int | Sequence[int] = 3,
+        stride: int | Sequence[int] = 1,
+        padding: int | Sequence[int] = 0,
         bias: bool = False,
         indice_key: str | None = None,
     ) -> None:
@@ -118,5 +119,6 @@ class SparseConv3d(SparseConvolution):
     submanifold = False
 
 
-def _triple(value: int | Triple | list[int]) -> Triple:
-    return (value,) * 3 if isinstance(value, int) else tuple(value)
+def _triple(value: int | Sequence[int]) -> Triple:
+    z, y, x = (value,) * 3 if isinstance(value, int) else value
+    return z, y, x

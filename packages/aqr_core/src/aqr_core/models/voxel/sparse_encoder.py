@@ -83,7 +83,8 @@ class SparseEncoder(nn.Module):
         super().__init__()
         _check(sparse_shape, encoder_channels, encoder_paddings, order, block_type, backend)
         norm_cfg = norm_cfg or _NORM
-        self.sparse_shape = tuple(sparse_shape)
+        depth, height, width = sparse_shape
+        self.sparse_shape = depth, height, width
         self.backend = backend
         self.conv_input = _conv_norm_act(
             SubMConv3d(in_channels, base_channels, 3, padding=1, indice_key="subm1"), norm_cfg
@@ -112,7 +113,7 @@ class SparseEncoder(nn.Module):
     def forward(self, voxel_features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
         """Encode a batch.
 
-        Computes in float32 also under autocast, as upstream does.
+        Computes in the precision of its weights (float32) also under autocast, as upstream does.
 
         Args:
             voxel_features: (V, in_channels).
@@ -125,7 +126,7 @@ class SparseEncoder(nn.Module):
         """
         limit = coords.new_tensor(self.sparse_shape)
         inside = (coords[:, 1:] < limit).all(dim=1)
-        features, coords = voxel_features.float()[inside], coords[inside]
+        features, coords = voxel_features[inside].to(next(self.parameters()).dtype), coords[inside]
         device = features.device.type
         use_spconv = spconv_backend.choose_backend(self.backend, device) == "spconv" and len(coords) > 0
         make = spconv_backend.sparse_tensor if use_spconv else SparseTensor.from_coords

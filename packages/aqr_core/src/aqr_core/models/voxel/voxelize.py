@@ -81,20 +81,19 @@ class HardVoxelize(nn.Module):
         cells = (points[:, :3] - points.new_tensor(self.point_cloud_range[:3])) / points.new_tensor(self.voxel_size)
         cells = cells.floor()
         inside = ((cells >= 0) & (cells < cells.new_tensor(self.grid_size))).all(dim=1)
-        points, (x, y, z) = points[inside], cells[inside].long().unbind(1)
-        size_x, size_y, size_z = self.grid_size
-        keys, order = ((z * size_y + y) * size_x + x).sort(stable=True)
-        keys, counts = keys.unique_consecutive(return_counts=True)
-        ends = counts.cumsum(0)
-        voxel_of = torch.arange(len(keys), device=keys.device).repeat_interleave(counts)
-        first = ends - counts
-        keep = torch.arange(len(order), device=order.device) - first[voxel_of] < self.max_num_points
+        points, cells = points[inside], cells[inside].long()  # (P', C), (P', 3) x, y, z
+        size_x, size_y, _ = self.grid_size
+        keys, order = ((cells[:, 2] * size_y + cells[:, 1]) * size_x + cells[:, 0]).sort(stable=True)
+        counts = keys.unique_consecutive(return_counts=True)[1]  # (V,) points per voxel
+        voxel_of = torch.arange(len(counts), device=keys.device).repeat_interleave(counts)
+        starts = counts.cumsum(0) - counts
+        first = order[starts]  # (V,) row of each voxel's first point
+        keep = torch.arange(len(order), device=order.device) - starts[voxel_of] < self.max_num_points
         limit = self.max_voxels[0 if self.training else 1]
-        if len(keys) > limit:
-            chosen = torch.zeros(len(keys), dtype=torch.bool, device=keys.device)
-            chosen[order[first].argsort()[:limit]] = True
+        if len(first) > limit:
+            chosen = torch.zeros_like(first, dtype=torch.bool)
+            chosen[first.argsort()[:limit]] = True
             keep &= chosen[voxel_of]
-            keys, counts = keys[chosen], counts[chosen]
+            first, counts = first[chosen], counts[chosen]
         counts = counts.clamp(max=self.max_num_points)
-        coords = torch.stack(torch.unravel_index(keys, (size_z, size_y, size_x)), dim=1)
-        return Voxels(points[order[keep]], counts.cumsum(0) - counts, coords)
+        return Voxels(points[order[keep]], counts.cumsum(0) - counts, cells[first].flip(1))
