@@ -14,7 +14,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
-PACKAGES     := packages/aqr_eval packages/aqr_core[$(SPCONV)] packages/aqr_train[deepspeed]
+PACKAGES     := packages/aqr_eval packages/aqr_core[$(SPCONV)] packages/aqr_train
 REQUIREMENTS := constraints.txt requirements-dev.txt requirements-devkit.txt
 SOURCES      := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
 TESTS        := $(if $(PKG),tests/$(PKG),tests)
@@ -31,12 +31,11 @@ help:            ## this list
 
 setup: $(STAMP)  ## .venv with the three packages, editable, pinned
 
-# DeepSpeed compiles its kernels when they are first used, not here. The requirements of the last
-# line go in without their dependencies and on top of the rest; the file says why.
+# The requirements of the last line go in without their dependencies and on top of the rest; the file says why.
 $(STAMP): $(REQUIREMENTS) $(wildcard packages/*/pyproject.toml)
 	@echo "Installing into $(VENV); a few minutes on a fresh machine."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	DS_BUILD_OPS=0 $(PIP) install -qq -c constraints.txt -r requirements-dev.txt $(addprefix -e ,$(PACKAGES))
+	$(PIP) install -qq -c constraints.txt -r requirements-dev.txt $(addprefix -e ,$(PACKAGES))
 	$(PIP) install -qq --no-deps --force-reinstall -r requirements-devkit.txt
 	touch $@
 

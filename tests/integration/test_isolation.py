@@ -110,13 +110,13 @@ def test_aqr_eval_needs_neither_torch_nor_the_devkit(wheels, tmp_path):
 @pytest.mark.slow
 def test_aqr_core_stands_without_the_trainer(wheels, tmp_path):
     python = environment_of("aqr_core", wheels, tmp_path / "env", extras=("spconv",))
-    absent(python, ["aqr_train", "accelerate", "deepspeed", "tensorboard", "nuscenes"])
+    absent(python, ["aqr_train", "accelerate", "tensorboard", "nuscenes"])
     run([python, "-c", IMPORT_ALL, "aqr_core"])
     run([python, "-m", "pytest", "tests/aqr_core", "-m", "not gpu and not slow"])
 
 
 @pytest.mark.slow
 def test_aqr_train_declares_what_it_imports(wheels, tmp_path):
-    python = environment_of("aqr_train", wheels, tmp_path / "env", extras=("spconv", "deepspeed"))
+    python = environment_of("aqr_train", wheels, tmp_path / "env", extras=("spconv",))
     absent(python, ["nuscenes"])
     run([python, "-c", IMPORT_ALL, "aqr_train"])
