@@ -163,3 +163,18 @@ def static_points(time_us: int) -> np.ndarray:
     points[:, 3] = np.arange(20)
     points[:, 4] = 31  # ring
     return points
+
+
+@pytest.fixture(scope="session")
+def scene0523_root(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Twelve real keyframes of scene-0523 (split val) as a dataroot; tables that the extract lacks are borrowed."""
+    root = tmp_path_factory.mktemp("scene0523")
+    source = shared_dir / "data/nuscenes_scene0523"
+    tables = root / "v1.0-trainval"
+    tables.mkdir()
+    for table in (source / "v1.0-mini-extract").glob("*.json"):
+        (tables / table.name).symlink_to(table)
+    for name in ("attribute", "visibility", "log", "map"):
+        (tables / f"{name}.json").symlink_to(shared_dir / f"data/vis4d/nuscenes_test/v1.0-mini/{name}.json")
+    (root / "samples").symlink_to(source / "samples")
+    return root

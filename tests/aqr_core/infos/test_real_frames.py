@@ -16,7 +16,6 @@ from aqr_eval.nuscenes.geometry import quaternion_to_matrix
 from aqr_eval.nuscenes.tables import NuScenesTables
 
 WIDTH, HEIGHT = 1600, 900
-TABLES_FROM_ELSEWHERE = ("attribute", "visibility", "log", "map")
 
 
 @pytest.fixture(scope="module")
@@ -24,21 +23,6 @@ def demo(shared_dir: Path) -> tuple[Path, Info]:
     """The keyframe that mmdetection3d ships: a flat folder and a pickle of format 1.1."""
     root = shared_dir / "data/mmdet3d/demo/data/nuscenes"
     return root, open_infos(next(root.glob("*.pkl")))[0]
-
-
-@pytest.fixture(scope="module")
-def extract(shared_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Twelve keyframes of scene-0523 as a dataroot: the files linked, the tables that the extract lacks borrowed."""
-    root = tmp_path_factory.mktemp("extract")
-    source = shared_dir / "data/nuscenes_scene0523"
-    tables = root / "v1.0-trainval"
-    tables.mkdir()
-    for table in (source / "v1.0-mini-extract").glob("*.json"):
-        (tables / table.name).symlink_to(table)
-    for name in TABLES_FROM_ELSEWHERE:
-        (tables / f"{name}.json").symlink_to(shared_dir / f"data/vis4d/nuscenes_test/v1.0-mini/{name}.json")
-    (root / "samples").symlink_to(source / "samples")
-    return root
 
 
 def test_demo_points_per_image(demo):
@@ -103,10 +87,10 @@ def test_demo_labels_and_unknown_velocities(demo):
 
 
 @pytest.fixture(scope="module")
-def infos(extract: Path, tmp_path_factory: pytest.TempPathFactory) -> Infos:
+def infos(scene0523_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Infos:
     """Only the keyframes whose files are there."""
     out = tmp_path_factory.mktemp("infos")
-    return Infos.open(build_infos(extract, "v1.0-trainval", out, require_files=False)["val"])
+    return Infos.open(build_infos(scene0523_root, "v1.0-trainval", out, require_files=False)["val"])
 
 
 def test_extract_keeps_the_keyframes_with_files(infos):
@@ -125,16 +109,16 @@ def test_extract_sweeps_are_what_is_on_disk(infos):
             np.testing.assert_allclose(sweep.sweep2lidar, np.linalg.inv(now) @ before, atol=1e-9)
 
 
-def test_extract_boxes_hold_their_points_exactly(extract, infos):
+def test_extract_boxes_hold_their_points_exactly(scene0523_root, infos):
     """In the box's own frame, tilt included, every annotated count is reproduced: poses are exact."""
-    tables = NuScenesTables(extract, "v1.0-trainval")
+    tables = NuScenesTables(scene0523_root, "v1.0-trainval")
     wanted = {info.token: info for info in infos}
     boxes = agree = 0
     for keyframe in tables.keyframes(["scene-0523"], max_sweeps=0):
         if keyframe.token not in wanted:
             continue
         info = wanted[keyframe.token]
-        points = read_points(extract / info.lidar.path, 5)[:, :3].astype(np.float64)
+        points = read_points(scene0523_root / info.lidar.path, 5)[:, :3].astype(np.float64)
         in_global = transform_points(info.ego2global @ info.lidar.lidar2ego, points)
         for annotation in keyframe.annotations:
             local = (in_global - annotation.translation) @ quaternion_to_matrix(annotation.rotation_wxyz)
@@ -145,11 +129,11 @@ def test_extract_boxes_hold_their_points_exactly(extract, infos):
     assert (boxes, agree) == (697, 697)
 
 
-def test_extract_boxes_in_the_lidar_frame(extract, infos):
+def test_extract_boxes_in_the_lidar_frame(scene0523_root, infos):
     """Turned about z only, as detectors see them, boxes gain or lose points at their faces, but few."""
     wanted = found = 0
     for info in infos:
-        points = read_points(extract / info.lidar.path, 5)
+        points = read_points(scene0523_root / info.lidar.path, 5)
         found += int(points_in_boxes(points, info.gt.boxes).sum())
         wanted += int(info.gt.num_lidar_pts.sum())
     assert found == pytest.approx(wanted, rel=0.02)
