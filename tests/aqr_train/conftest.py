@@ -2,26 +2,35 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
-from aqr_train.loader import SampleSource
+from accelerate.state import AcceleratorState
 from torch import nn
 
+from aqr_core.errors import DataError
 from aqr_core.registry import DATASETS, MODELS
-from aqr_core.structures import Batch, Sample
+from aqr_core.structures import Batch, Detections, Sample
+from aqr_train.cli import main
 
 
 @MODELS.register_module(force=True)
 class ToyDetector(nn.Module):
     """Regresses the mean point of a sample; batch norm in the stem, dropout in the head."""
 
-    def __init__(self, width: int = 8, dropout: float = 0.0, nan_at: str | None = None) -> None:
+    def __init__(
+        self, width: int = 8, dropout: float = 0.0, nan_at: str | None = None, bad_gradient: bool = False
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(nn.Linear(5, width), nn.BatchNorm1d(width), nn.ReLU())
         self.pts_bbox_head = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, 9))
         self.nan_at = nan_at
+        self.bad_gradient = bad_gradient
 
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         means = torch.stack([points.mean(0) for points in batch.points])
@@ -33,7 +42,17 @@ class ToyDetector(nn.Module):
         }
         if self.nan_at in batch.tokens:
             losses["loss_center"] = losses["loss_center"] * float("nan")
+        if self.bad_gradient:  # sqrt is finite at 0, its slope is not
+            losses["loss_rest"] = losses["loss_rest"] + (0 * self.pts_bbox_head[1].bias).sqrt().sum()
         return {**losses, "loss": losses["loss_center"] + losses["loss_rest"]}
+
+    def predict(self, batch: Batch) -> list[Detections]:
+        """One car per sample, as many metres ahead of the LiDAR as the number in its token."""
+        boxes = [
+            torch.tensor([[float(token.removeprefix("token")), 0, 0, 4, 2, 1.5, 0, 0, 0]]) for token in batch.tokens
+        ]
+        one, car = torch.ones(1), torch.zeros(1, dtype=torch.int64)
+        return [Detections(token, box, one, car) for token, box in zip(batch.tokens, boxes, strict=True)]
 
 
 @DATASETS.register_module(force=True)
@@ -51,8 +70,6 @@ class ToyDataset:
         self.epoch = epoch
 
     def __getitem__(self, index: int) -> Sample:
-        from aqr_core.errors import DataError
-
         if index == self.broken:
             raise DataError(f"sample {index} is truncated; restore the file.")
         generator = torch.Generator().manual_seed(1000 * self.seed + 100 * self.epoch + index)
@@ -67,6 +84,13 @@ class ToyDataset:
         )
 
 
+class PosedToy(ToyDataset):
+    """With the vehicle and its LiDAR at the origin."""
+
+    def info(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(token=f"token{index}", ego2global=np.eye(4), lidar=SimpleNamespace(lidar2ego=np.eye(4)))
+
+
 CONFIG = """
 model = dict(type="ToyDetector")
 data = dict(train=dict(type="ToyDataset"), batch_size=2, num_workers=0)
@@ -77,6 +101,13 @@ seed = 3
 """
 
 
+@pytest.fixture(autouse=True)
+def fresh_accelerator() -> Iterator[None]:
+    """Accelerate keeps precision and processes in a singleton."""
+    yield
+    AcceleratorState._reset_state(True)
+
+
 @pytest.fixture
 def toy_config(tmp_path: Path) -> Path:
     """A config file of the toy."""
@@ -85,4 +116,24 @@ def toy_config(tmp_path: Path) -> Path:
     return path
 
 
-__all__ = ["SampleSource", "ToyDataset", "ToyDetector"]
+@pytest.fixture
+def train(toy_config: Path, tmp_path: Path) -> Callable[..., Path]:
+    """`train(name, *options)` runs the toy through the command line and returns its work dir."""
+
+    def run(name: str, *options: str, expect: int = 0) -> Path:
+        folder = tmp_path / name
+        assert main(["train", str(toy_config), "--work-dir", str(folder), *options]) == expect
+        return folder
+
+    return run
+
+
+@pytest.fixture
+def scalars() -> Callable[[Path], list[dict[str, float]]]:
+    """Reads the records of a run without what depends on the clock."""
+
+    def read(work_dir: Path) -> list[dict[str, float]]:
+        lines = (work_dir / "scalars.jsonl").read_text().splitlines()
+        return [{k: v for k, v in json.loads(line).items() if not k.startswith("time/")} for line in lines]
+
+    return read

@@ -70,11 +70,7 @@ class TrainStep:
         losses: dict[str, Tensor] = self.model(batch)
         self._check_losses(losses, batch, step)
         self.accelerator.backward(losses["loss"])
-        limit = self.grad_clip if self.grad_clip is not None else float("inf")
-        norm = self.accelerator.clip_grad_norm_(self.parameters, limit)
-        grad_norm = float(norm)
-        if self.accelerator.scaler is None and not torch.isfinite(torch.tensor(grad_norm)):
-            raise NonFiniteError(self._gradient_message(batch, step, grad_norm))
+        grad_norm = self._clip(batch, step)
         self.optimizer.step()
         skipped = bool(getattr(self.optimizer, "step_was_skipped", False))
         self.optimizer.zero_grad()
@@ -89,7 +85,7 @@ class TrainStep:
         bad_here = (~torch.isfinite(values)).any().float()
         if not float(self.accelerator.reduce(bad_here, "sum")):
             return
-        terms = [f"{name} is {float(loss)}" for name, loss in losses.items() if not torch.isfinite(loss)]
+        terms = [f"{name} is {loss.item()}" for name, loss in losses.items() if not torch.isfinite(loss)]
         # The sum is named only where no single term explains it.
         terms = [term for term in terms if not term.startswith("loss is")] or terms
         reports = gather_object([(terms, batch.tokens)])
@@ -99,6 +95,18 @@ class TrainStep:
             f"Step {step} was stopped before its update: {', '.join(bad_terms)} for samples {', '.join(tokens)}; "
             "look at these samples, or lower optimizer.lr or train.grad_clip."
         )
+
+    def _clip(self, batch: Batch, step: int) -> float:
+        """Norm of the gradient before clipping; it is the same on every process, and so is what follows from it."""
+        self.accelerator.unscale_gradients(self.optimizer)
+        gradients = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        norm = nn.utils.get_total_norm(gradients)
+        # In fp16 an overflow is expected now and then: the scaler skips that update and lowers its scale.
+        if self.accelerator.scaler is None and not torch.isfinite(norm):
+            raise NonFiniteError(self._gradient_message(batch, step, float(norm)))
+        if self.grad_clip is not None:
+            nn.utils.clip_grads_with_norm_(self.parameters, self.grad_clip, norm)
+        return float(norm)
 
     def _gradient_message(self, batch: Batch, step: int, grad_norm: float) -> str:
         named = [

@@ -16,7 +16,7 @@ model = dict(
             feedforward_channels=256,
             dropout=0.0,
             window_sizes=[4, 5],  # [camera, lidar]
-            bev_feature_shape=(40, 40),
+            bev_feature_shape=(32, 32),
             pers_feature_shape=(6, 8, 22),
         ),
         attention_bias_config=dict(type="AttentionBiasGenerator", window_size=[4, 5]),

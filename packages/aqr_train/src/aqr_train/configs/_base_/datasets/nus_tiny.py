@@ -4,7 +4,7 @@ _point_cloud_range = [-32.0, -32.0, -5.0, 32.0, 32.0, 3.0]
 _image = dict(final_dim=(128, 352), resize_lim=(0.88, 1.0), rand_flip=True)
 _load = [
     dict(type="LoadPointsFromFile"),
-    dict(type="LoadPointsFromMultiSweeps", sweeps_num=3, test_mode=True),
+    dict(type="LoadPointsFromMultiSweeps", sweeps_num=2, test_mode=True),
     dict(type="LoadMultiViewImageFromFiles"),
 ]
 _finish = [

@@ -1,0 +1,85 @@
+"""Start-up checks, and two processes against one: losses and predictions."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from aqr_core.errors import ConfigError
+from aqr_train.launch import start_accelerator
+from aqr_train.settings import TrainSettings
+
+# Two processes add the same gradients in another order than one: float32 rounding, which ten steps of AdamW amplify.
+RELATIVE_TOLERANCE = 1e-4
+FIXED_NORM = "optimizer.param_groups={'stem.*': {'norm_eval': True}}"
+
+# What each of the processes runs: the toy's training, then predictions of five samples, which two cannot share evenly.
+CHILD = """
+import importlib.util, json, sys
+from pathlib import Path
+
+spec = importlib.util.spec_from_file_location("toy", sys.argv[1])
+toy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy)
+
+from aqr_core.data import collate
+from aqr_train.launch import start_accelerator
+from aqr_train.prediction import predict
+from aqr_train.settings import TrainSettings
+
+accelerator = start_accelerator(TrainSettings(max_steps=1))
+records = predict(toy.ToyDetector(), toy.PosedToy(5), collate, accelerator, batch_size=2)
+Path(sys.argv[2], f"records{accelerator.process_index}.json").write_text(json.dumps(records))
+code = toy.main(["train", *sys.argv[3:]])
+sys.exit(code)
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_do_what_one_does(
+    train: Callable[..., Path], scalars: Callable[[Path], list[dict[str, float]]], toy_config: Path, tmp_path: Path
+) -> None:
+    script, two = tmp_path / "child.py", tmp_path / "two"
+    script.write_text(CHILD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
+    command += [str(Path(__file__).with_name("conftest.py")), str(tmp_path), str(toy_config), "--work-dir", str(two)]
+    command += ["--cfg-options", "data.batch_size=2", FIXED_NORM]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+
+    alone, together = scalars(train("one", "--cfg-options", "data.batch_size=4", FIXED_NORM)), scalars(two)
+    assert len(alone) == len(together) == 10
+    for a, b in zip(alone, together, strict=True):
+        for name in ("train/loss", "train/loss_center", "train/loss_rest"):
+            assert a[name] == pytest.approx(b[name], rel=RELATIVE_TOLERANCE)
+
+    first, second = (json.loads((tmp_path / f"records{rank}.json").read_text()) for rank in (0, 1))
+    assert list(first) == [f"token{index}" for index in range(5)] and first == second
+    assert [records[0]["translation"][0] for records in first.values()] == pytest.approx([0, 1, 2, 3, 4])
+
+
+def test_one_process_where_several_were_asked_for_is_refused() -> None:
+    with pytest.raises(ConfigError, match="asked for several processes and started one"):
+        start_accelerator(TrainSettings(max_steps=1), {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_USE_CPU": "True"})
+
+
+def test_processes_that_accelerate_does_not_see_are_refused() -> None:
+    with pytest.raises(ConfigError, match="2 processes were asked for, Accelerate runs 1"):
+        start_accelerator(TrainSettings(max_steps=1), {"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"})
+
+
+def test_precision_of_launcher_and_config_must_agree() -> None:
+    with pytest.raises(ConfigError, match="launcher asks for mixed precision 'bf16', the config for 'fp32'"):
+        start_accelerator(TrainSettings(max_steps=1), {"ACCELERATE_MIXED_PRECISION": "bf16"})
+
+
+def test_fp16_on_a_cpu_is_refused() -> None:
+    with pytest.raises(ConfigError, match="fp16 needs a GPU"):
+        start_accelerator(TrainSettings(max_steps=1, precision="fp16"), {"ACCELERATE_USE_CPU": "true"})

@@ -1,0 +1,58 @@
+"""Which samples make up which batch."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aqr_core.data import collate
+from aqr_core.errors import DataError
+from aqr_core.registry import DATASETS
+from aqr_train.loader import EpochBatches, load_batches, steps_per_epoch
+
+
+@given(length=st.integers(1, 60), batch=st.integers(1, 4), seed=st.integers(0, 5), epoch=st.integers(0, 3))
+def test_two_ranks_with_b_see_the_batches_of_one_with_2b(length: int, batch: int, seed: int, epoch: int) -> None:
+    one = list(EpochBatches(length, 2 * batch, seed=seed, epoch=epoch))
+    ranks = [EpochBatches(length, batch, seed=seed, epoch=epoch, rank=rank, world_size=2) for rank in (0, 1)]
+    assert one == [left + right for left, right in zip(*ranks, strict=True)]
+
+
+def test_a_pass_uses_each_sample_once_and_drops_the_incomplete_batch() -> None:
+    batches = list(EpochBatches(10, 4, seed=0, epoch=0))
+    seen = [index for batch in batches for index in batch]
+    assert len(batches) == 2 and len(set(seen)) == 8
+
+
+def test_order_depends_on_seed_and_epoch_alone() -> None:
+    assert list(EpochBatches(20, 2, seed=1, epoch=2)) == list(EpochBatches(20, 2, seed=1, epoch=2))
+    assert list(EpochBatches(20, 2, seed=1, epoch=2)) != list(EpochBatches(20, 2, seed=1, epoch=3))
+
+
+def test_start_leaves_out_what_a_resumed_run_has_seen() -> None:
+    whole = list(EpochBatches(20, 2, seed=1, epoch=0))
+    rest = EpochBatches(20, 2, seed=1, epoch=0, start=3)
+    assert list(rest) == whole[3:] and len(rest) == 7
+
+
+def test_a_set_smaller_than_a_batch_is_repeated() -> None:
+    assert list(EpochBatches(1, 2, seed=0, epoch=0)) == [[0, 0]]
+    assert steps_per_epoch(1, 2, 8) == 1
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_an_error_of_the_dataset_arrives_as_it_was_raised(workers: int) -> None:
+    dataset = DATASETS.get("ToyDataset")(length=4, broken=2)
+    with pytest.raises(DataError, match=r"^sample 2 is truncated; restore the file\.$"):
+        list(load_batches(dataset, [[0], [2]], collate, workers))
+
+
+def test_loading_draws_nothing_from_the_global_generator() -> None:
+    dataset = DATASETS.get("ToyDataset")(length=4)
+    torch.manual_seed(0)
+    before = torch.get_rng_state()
+    batches = list(load_batches(dataset, [[0, 1], [2, 3]], collate, 0))
+    assert [batch.tokens for batch in batches] == [["token0", "token1"], ["token2", "token3"]]
+    assert torch.equal(before, torch.get_rng_state())

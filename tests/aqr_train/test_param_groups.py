@@ -1,0 +1,118 @@
+"""Globs over parameter names, longest match wins, and what frozen means."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from aqr_core.errors import ConfigError
+from aqr_train.param_groups import REST, build_grouping
+
+
+class Net(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.backbone = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Dropout(0.5))
+        self.neck = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4))
+        self.head = nn.ModuleDict({"scale": nn.Linear(1, 1), "out": nn.Linear(4, 1)})
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.head["out"](self.neck(self.backbone(x)))
+
+
+def group_of(grouping, name: str):
+    return next(group for group in grouping.groups if name in group.names)
+
+
+def test_longest_match_wins_and_replaces_shorter_ones_whole() -> None:
+    rules = {"head.*": {"lr_mult": 0.5, "decay_mult": 0.0}, "head.scale.*": {"lr_mult": 0.1}}
+    grouping = build_grouping(Net(), 1.0, 0.01, rules)
+    assert group_of(grouping, "head.out.weight").lr == 0.5 and group_of(grouping, "head.out.weight").weight_decay == 0
+    assert (
+        group_of(grouping, "head.scale.bias").lr == 0.1 and group_of(grouping, "head.scale.bias").weight_decay == 0.01
+    )
+    assert group_of(grouping, "neck.0.weight").pattern == REST
+
+
+def test_every_parameter_is_in_exactly_one_group() -> None:
+    model = Net()
+    grouping = build_grouping(model, 1.0, 0.0, {"*.bias": {"decay_mult": 0.0}, "backbone.*": {"frozen": True}})
+    names = [name for group in grouping.groups for name in group.names]
+    assert sorted(names) == sorted(name for name, _ in model.named_parameters())
+    assert sum(group.size for group in grouping.groups) == sum(p.numel() for p in model.parameters())
+
+
+def test_frozen_means_no_gradient_not_in_the_optimiser_and_eval_mode() -> None:
+    model = Net()
+    grouping = build_grouping(model, 0.1, 0.01, {"backbone.*": {"frozen": True}})
+    optimizer = torch.optim.AdamW(grouping.optimizer_groups(model, 0.9), lr=0.1)
+    before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+    for _ in range(3):
+        grouping.train_mode(model)
+        model(torch.randn(8, 2)).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert not any(p.requires_grad for p in model.backbone.parameters())
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    assert not held & {id(p) for p in model.backbone.parameters()}
+    assert not any(module.training for module in model.backbone.modules()) and model.neck.training
+    for name, value in model.backbone.state_dict().items():
+        assert torch.equal(before[name], value), name
+    assert model.neck[1].num_batches_tracked == 3
+
+
+def test_norm_eval_fixes_statistics_but_trains_the_weights() -> None:
+    model = Net()
+    grouping = build_grouping(model, 0.1, 0.0, {"neck.*": {"norm_eval": True}})
+    grouping.train_mode(model)
+    model(torch.randn(8, 2)).sum().backward()
+    assert model.neck[1].num_batches_tracked == 0 and model.backbone[1].num_batches_tracked == 1
+    assert model.neck[1].weight.grad is not None and model.neck[0].training
+
+
+def test_a_longer_pattern_can_keep_a_part_of_a_frozen_module_trainable() -> None:
+    model = Net()
+    build_grouping(model, 0.1, 0.0, {"backbone.*": {"frozen": True}, "backbone.1.*": {"lr_mult": 0.1}})
+    model.train()
+    assert model.backbone[1].weight.requires_grad and model.backbone[1].training
+    assert not model.backbone[0].weight.requires_grad and not model.backbone[0].training
+
+
+def test_unmatched_pattern_is_an_error_with_near_misses() -> None:
+    with pytest.raises(ConfigError, match=r"'bakbone\.\*' matches no parameter\. Did you mean .*'backbone\.\*'"):
+        build_grouping(Net(), 1.0, 0.0, {"bakbone.*": {"frozen": True}})
+    with pytest.raises(ConfigError, match="The model's parts: backbone, head, neck"):
+        build_grouping(Net(), 1.0, 0.0, {"zzz": {}})
+
+
+def test_patterns_without_effect_are_warned_about(caplog: pytest.LogCaptureFixture) -> None:
+    model = Net()
+    model.backbone.requires_grad_(False)
+    with caplog.at_level(logging.WARNING):
+        grouping = build_grouping(model, 1.0, 0.0, {"backbone.*": {"lr_mult": 0.1}, "head.*": {}, "head.*.*": {}})
+    assert "'backbone.*' matches frozen parameters only" in caplog.text
+    assert "'head.*' has no effect" in caplog.text
+    assert group_of(grouping, "backbone.0.weight").frozen
+
+
+def test_lr_mult_0_is_frozen_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    model = Net()
+    with caplog.at_level(logging.WARNING):
+        build_grouping(model, 1.0, 0.0, {"neck.*": {"lr_mult": 0}})
+    assert "lr_mult=0 is treated as frozen=True" in caplog.text and not model.neck[0].weight.requires_grad
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"neck.*": {"lr_mul": 1}}, "unknown key 'lr_mul'. Did you mean 'lr_mult'"),
+        ({"neck.*": {"lr_mult": -1}}, "must be 0 or more"),
+        ({"*": {"frozen": True}}, "freezes every parameter"),
+    ],
+)
+def test_wrong_rules(rules: dict, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        build_grouping(Net(), 1.0, 0.0, rules)
