@@ -119,10 +119,12 @@ def strided_rulebook(sites: Sites, kernel: Triple, stride: Triple, padding: Trip
         parts.append(cell * scale)
     sample = sites.coords[:, 0] * prod(shape)
     inputs, cells = [], []
-    for kz, ky, kx in product(*map(range, kernel)):
-        rows = (reached[0][kz] & reached[1][ky] & reached[2][kx]).nonzero().squeeze(1)
-        inputs.append(rows)
-        cells.append((sample + parts[0][kz] + parts[1][ky] + parts[2][kx])[rows])
+    for kz, ky in product(*map(range, kernel[:2])):
+        row_reached, row_cells = reached[0][kz] & reached[1][ky], sample + parts[0][kz] + parts[1][ky]
+        for kx in range(kernel[2]):
+            rows = (row_reached & reached[2][kx]).nonzero().squeeze(1)
+            inputs.append(rows)
+            cells.append(row_cells[rows] + parts[2][kx][rows])
     output_cells, outputs = torch.unique(torch.cat(cells), return_inverse=True)
     rulebook = Rulebook(
         inputs=torch.cat(inputs),
