@@ -3,7 +3,7 @@
 A site is an occupied cell (b, z, y, x). It is named by one integer key whose order is the lexicographic order of the
 cell, on a grid with one empty border cell per side, so that a neighbour outside the grid never aliases an inside one.
 Sites are kept sorted by key; then neighbours are found by binary search, and neighbours along x by looking one row
-further, which on 20 k sites is five times faster than searching every tap and needs no dense lookup table.
+further, which on 20 k sites is three times faster than searching every tap and needs no dense lookup table.
 """
 
 from __future__ import annotations
