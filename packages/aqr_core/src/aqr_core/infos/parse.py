@@ -20,6 +20,7 @@ from aqr_core.infos.schema import (
 from aqr_core.structures.boxes3d import BOX_DIM, DX, DZ, VX
 
 _ROTATION_TOLERANCE = 1e-3  # mmdet3d stores poses in float32; a wrong matrix is off by far more
+_LAST_ROW, _IDENTITY = np.array([0.0, 0.0, 0.0, 1.0]), np.eye(3)
 
 
 class FieldError(ValueError):
@@ -83,11 +84,11 @@ class _Fields:
         pose = self.array(key, (4, 4), np.float64)
         if not np.isfinite(pose).all():
             raise FieldError(self.name(key), "holds NaN or infinity")
-        rotation = pose[:3, :3]
-        if not np.allclose(pose[3], (0, 0, 0, 1), atol=_ROTATION_TOLERANCE):
+        if np.abs(pose[3] - _LAST_ROW).max() > _ROTATION_TOLERANCE:
             raise FieldError(self.name(key), f"has the last row {pose[3].tolist()}, not 0 0 0 1")
-        if not np.allclose(rotation @ rotation.T, np.eye(3), atol=_ROTATION_TOLERANCE) or np.linalg.det(rotation) < 0:
-            determinant = np.linalg.det(rotation)
+        rotation = pose[:3, :3]
+        determinant = np.linalg.det(rotation)
+        if np.abs(rotation @ rotation.T - _IDENTITY).max() > _ROTATION_TOLERANCE or determinant < 0:
             raise FieldError(self.name(key), f"is no rigid transform (determinant of the rotation {determinant:.4f})")
         return pose
 
