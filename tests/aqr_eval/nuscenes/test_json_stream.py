@@ -31,6 +31,14 @@ def test_reads_what_json_wrote_whatever_the_chunk(tmp_path, monkeypatch, values,
     assert _array(path) == values
 
 
+@pytest.mark.parametrize("chunk", range(1, 12))
+def test_numbers_may_be_cut_anywhere(tmp_path, monkeypatch, chunk):
+    monkeypatch.setattr(json_stream, "_CHUNK_CHARS", chunk)
+    path = tmp_path / "numbers.json"
+    path.write_text("[0.0,-1.5e+10,12,3E-2]")
+    assert _array(path) == [0.0, -1.5e10, 12, 0.03]
+
+
 def test_object_keys(tmp_path):
     path = tmp_path / "object.json"
     path.write_text('{"a": 1, "b": [1, 2]}')

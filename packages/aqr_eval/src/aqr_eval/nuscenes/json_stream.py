@@ -68,8 +68,8 @@ class JsonStream:
                 if len(self._buffer) - self._position > _LONGEST_VALUE_CHARS or not self._refill():
                     raise self._broken(error.msg) from None
                 continue
-            # A number at the end of the buffer may go on behind it.
-            if end == len(self._buffer) and isinstance(value, (int, float)) and self._refill():
+            # A number near the end of the buffer may go on behind it: "1e+" decodes as 1, rest "e+".
+            if len(self._buffer) - end < 3 and isinstance(value, (int, float)) and self._refill():
                 continue
             self._position = end
             return value
