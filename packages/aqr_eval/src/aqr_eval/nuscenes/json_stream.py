@@ -97,14 +97,17 @@ class JsonStream:
         self.take(closing)
 
     def _refill(self) -> bool:
+        """Drops what was read and appends a chunk; at the end of the file it returns False and moves nothing."""
         try:
             more = self._file.read(_CHUNK_CHARS)
         except UnicodeDecodeError as error:
             raise self._broken(str(error)) from None
+        if not more:
+            return False
         self._passed += self._position
         self._buffer = self._buffer[self._position :] + more
         self._position = 0
-        return bool(more)
+        return True
 
     def _broken(self, reason: str) -> AqrError:
         place = self._passed + self._position
