@@ -22,7 +22,7 @@ def _array(path):
         return list(stream.array())
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(st.lists(JSON_VALUES, max_size=6), st.sampled_from([None, 2]), st.integers(1, 9))
 def test_reads_what_json_wrote_whatever_the_chunk(tmp_path, monkeypatch, values, indent, chunk):
     monkeypatch.setattr(json_stream, "_CHUNK_CHARS", chunk)

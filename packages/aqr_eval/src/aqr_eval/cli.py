@@ -67,7 +67,7 @@ def _add_split(parser: argparse.ArgumentParser, *, required: bool) -> None:
 
 
 def _score(args: argparse.Namespace) -> int:
-    named = _named_paths(args.submission)
+    named = report_cli.parse_named_paths(args.submission, "--submission")
     console = Console()
     with console.status("Reading the ground truth"):
         truth = load_ground_truth(args.dataroot, args.version, args.split)
@@ -97,19 +97,6 @@ def _validate(args: argparse.Namespace) -> int:
     content = f"{len(submission.tokens)} samples, {len(submission.boxes)} boxes"
     Console().print(f"{args.submission} is valid: {content}; checked {checked}.", highlight=False, soft_wrap=True)
     return 0
-
-
-def _named_paths(words: Sequence[str]) -> dict[str, Path]:
-    """`NAME=PATH` or `PATH` words; a file without a name is called by its stem."""
-    named: dict[str, Path] = {}
-    for word in words:
-        name, separator, path = word.partition("=")
-        if not separator or Path(word).is_file():
-            name, path = Path(word).stem, word
-        if name in named:
-            raise AqrError(f"--submission names {name!r} twice: write NAME=PATH with a different name for each.")
-        named[name] = Path(path)
-    return named
 
 
 if __name__ == "__main__":
