@@ -22,6 +22,8 @@ from aqr_eval.nuscenes.tables import Keyframe, NuScenesTables
 
 logger = logging.getLogger(__name__)
 
+_SPLITS_OF = {"mini": ("mini_train", "mini_val"), "trainval": ("train", "val"), "test": ("test",)}  # by version's end
+
 Progress = Callable[[str, int, int], None]  # split, keyframes done, keyframes in the split
 
 
@@ -96,18 +98,22 @@ def _write_split(
     done = _resume(partial, header) if require_files else _start(partial, header)
     keyframes = tables.keyframes(scenes, max_sweeps=header.max_sweeps)
     left_out, lost_sweeps = 0, 0
-    with partial.open("ab") as file:
-        for count, keyframe in enumerate(keyframes, start=1):
-            if count > done and all(name in files for name in _own_files(keyframe)):
-                info = keyframe_to_info(keyframe)
-                record = info_to_record(info)
-                record["sweeps"] = [sweep for sweep in record["sweeps"] if sweep["path"] in files]
-                lost_sweeps += len(info.sweeps) - len(record["sweeps"])
-                file.write(_line(record))
-            elif count > done:
-                left_out += 1
-            if progress:
-                progress(header.split, count, total)
+    try:
+        with partial.open("ab") as file:
+            for count, keyframe in enumerate(keyframes, start=1):
+                if count > done and all(name in files for name in _own_files(keyframe)):
+                    info = keyframe_to_info(keyframe)
+                    record = info_to_record(info)
+                    record["sweeps"] = [sweep for sweep in record["sweeps"] if sweep["path"] in files]
+                    lost_sweeps += len(info.sweeps) - len(record["sweeps"])
+                    file.write(_line(record))
+                elif count > done:
+                    left_out += 1
+                if progress:
+                    progress(header.split, count, total)
+    except DataError:
+        partial.unlink()  # the tables are wrong, so there is nothing to continue
+        raise
     if left_out == total:
         partial.unlink()
         raise DataError(f"No keyframe of split '{header.split}' has its seven sensor files; check the dataroot.")
@@ -181,16 +187,19 @@ def _require_files(tables: NuScenesTables, scenes: Sequence[str], max_sweeps: in
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise DataError(
             f"{tables.dataroot} lacks {len(missing)} sensor files: {first}{more}; unpack the missing archives there, "
-            "or pass require_files=False to keep only the keyframes whose files exist."
+            "or keep only the keyframes whose files exist (`--allow-missing`, require_files=False)."
         )
 
 
 def _splits_with_scenes(dataroot: Path, version: str, present: set[str]) -> list[str]:
     """The benchmark's splits of this version and the dataset's own, as far as their scenes are in the tables."""
-    ending = version.rsplit("-", 1)[-1]
-    own = {"mini": ("mini_train", "mini_val"), "trainval": ("train", "val"), "test": ("test",)}.get(ending, ())
+    names = [name for ending, own in _SPLITS_OF.items() if version.endswith(ending) for name in own]
     custom = dataroot / version / "splits.json"
-    names = [*own, *(json.loads(custom.read_text()) if custom.is_file() else ())]
+    if custom.is_file():
+        try:
+            names += json.loads(custom.read_text())
+        except json.JSONDecodeError as error:
+            raise DataError(f"{custom} is not valid JSON ({error}); write {{name: [scene names]}}.") from error
     found = [name for name in dict.fromkeys(names) if present.intersection(scenes_of(name, version, dataroot))]
     if not found:
         raise DataError(

@@ -246,6 +246,8 @@ def _naming(path: Path, index: int) -> Iterator[None]:
     """Turns a missing or wrong field into a `DataError` with the file and the keyframe."""
     try:
         yield
+    except DataError:
+        raise  # from an inner block, which has named it already
     except (KeyError, IndexError, TypeError, ValueError) as error:
         problem = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
         raise DataError(

@@ -49,9 +49,7 @@ class Infos(Sequence[Info]):
         offsets = line_offsets(path)
         if offsets[-1] != path.stat().st_size:
             raise DataError(f"{path}:{len(offsets)}: the file ends in the middle of a record; {_REMEDY}.")
-        infos = cls(path, InfosHeader("", ""), offsets)
-        infos.header = infos._parsed(0, parse_header)
-        return infos
+        return cls(path, _read_line(path, offsets, 0, parse_header), offsets)
 
     def __len__(self) -> int:
         return max(len(self._offsets) - 2, 0)
@@ -70,17 +68,8 @@ class Infos(Sequence[Info]):
             return [self[i] for i in range(*index.indices(len(self)))]
         if not -len(self) <= index < len(self):
             raise IndexError(f"keyframe {index} of {len(self)} in {self.path}")
-        return self._parsed(index % len(self) + 1, lambda record: parse_info(record, self.header))
-
-    def _parsed(self, line: int, parse: Callable[[object], T]) -> T:
-        start, end = self._offsets[line : line + 2] if line + 1 < len(self._offsets) else (0, 0)
-        with self.path.open("rb") as file:
-            file.seek(start)
-            text = file.read(end - start)
-        try:
-            return parse(json.loads(text))
-        except (json.JSONDecodeError, UnicodeDecodeError, FieldError) as error:
-            raise DataError(f"{self.path}:{line + 1}: {error}; {_REMEDY}.") from error
+        line = index % len(self) + 1
+        return _read_line(self.path, self._offsets, line, lambda record: parse_info(record, self.header))
 
 
 def open_infos(path: str | Path, box_convention: str | None = None) -> Infos | Mmdet3dInfos:
@@ -99,6 +88,17 @@ def open_infos(path: str | Path, box_convention: str | None = None) -> Infos | M
     with path.open("rb") as file:
         is_json = file.read(1) in (b"{", b"")  # no pickle starts with a brace
     return Infos.open(path) if is_json else Mmdet3dInfos.open(path, box_convention)
+
+
+def _read_line(path: Path, offsets: np.ndarray, line: int, parse: Callable[[object], T]) -> T:
+    start, end = offsets[line : line + 2] if len(offsets) > 1 else (0, 0)  # an empty file has no first line either
+    with path.open("rb") as file:
+        file.seek(start)
+        text = file.read(end - start)
+    try:
+        return parse(json.loads(text))
+    except (json.JSONDecodeError, UnicodeDecodeError, FieldError) as error:
+        raise DataError(f"{path}:{line + 1}: {error}; {_REMEDY}.") from error
 
 
 def line_offsets(path: Path) -> np.ndarray:
