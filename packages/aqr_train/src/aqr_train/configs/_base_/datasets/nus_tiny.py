@@ -26,7 +26,7 @@ data = dict(
                 type="GlobalRotScaleTransAll",
                 rot_range=[-0.4, 0.4],
                 scale_ratio_range=[0.95, 1.05],
-                translation_std=[0.0, 0.0, 0.0],
+                translation_std=[0.3, 0.3, 0.1],
             ),
             dict(type="CustomRandomFlip3D", flip_ratio_bev_horizontal=0.5, flip_ratio_bev_vertical=0.5),
             dict(type="PointsRangeFilter", point_cloud_range=_point_cloud_range),

@@ -6,11 +6,11 @@ the locality of cross-attention is lost within a hundred steps (see docs/baselin
 
 optimizer = dict(
     type="AdamW",
-    lr=5e-4,
+    lr=8e-4,
     weight_decay=0.01,
     param_groups={
         "pts_bbox_head.bev_embedding.*": dict(lr_mult=0.02, decay_mult=0.0),
         "pts_bbox_head.rv_embedding.*": dict(lr_mult=0.02, decay_mult=0.0),
     },
 )
-schedule = dict(type="cosine", warmup_steps=100, min_ratio=0.02)
+schedule = dict(type="cosine", warmup_steps=200, min_ratio=0.02)
