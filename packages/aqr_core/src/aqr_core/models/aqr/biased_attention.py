@@ -22,7 +22,10 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
+from aqr_core.models.aqr.window_products import flat_rows, gather_windows, pick_heads, scatter_windows, spread_heads
+
 BACKENDS = ("auto", "dense", "window")
+HALF = (torch.float16, torch.bfloat16)
 
 logger = logging.getLogger(__name__)
 
@@ -106,10 +109,15 @@ class ModalityBias:
 
 def attend_dense(query: Tensor, key: Tensor, value: Tensor, bias: Tensor, half_storage: bool) -> Tensor:
     """Attention with a materialised (B, 1, Q, T) bias: the reference."""
-    if query.dtype in (torch.float16, torch.bfloat16) and not half_storage:
-        out = F.scaled_dot_product_attention(query.float(), key.float(), value.float(), attn_mask=bias.float())
-        return out.to(query.dtype)
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype))
+    dtype = query.dtype
+    if dtype in HALF and not half_storage:
+        query, key, value = query.float(), key.float(), value.float()
+    bias = bias.to(query.dtype)
+    if query.is_cuda:
+        return F.scaled_dot_product_attention(query, key, value, attn_mask=bias).to(dtype)
+    # No CPU kernel has a gradient for the mask, and the fallback of the function above is slower than this.
+    logits = (query / math.sqrt(query.shape[-1])) @ key.mT
+    return (logits.add_(bias).softmax(dim=-1) @ value).to(dtype)
 
 
 def choose_backend(requested: str, query: Tensor, num_tokens: int, window: int) -> str:
@@ -117,10 +125,10 @@ def choose_backend(requested: str, query: Tensor, num_tokens: int, window: int) 
     if requested != "auto":
         return requested
     heads, channels = query.shape[1], query.shape[1] * query.shape[-1]
-    if query.dtype in (torch.float16, torch.bfloat16):
+    if query.dtype in HALF:
         backend, reason = "dense", "half precision needs it"
-    elif query.device.type not in ("cpu", "cuda") or (query.is_cuda and query.dtype != torch.float32):
-        backend, reason = "dense", "no fused kernel returns the log-sum-exp here"
+    elif query.device.type != "cpu":
+        backend, reason = "dense", "the window backend is proven on the CPU only"
     elif window * channels < num_tokens * heads:
         backend, reason = "window", f"windows are small against {num_tokens} tokens"
     else:
@@ -144,11 +152,11 @@ class _WindowBiasedAttention(Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, index: Tensor, bias: Tensor) -> Tensor:  # noqa: ANN401
         plain, lse, state = _fused_forward(query, key, value)
-        logits, _, v = _window_logits(query, key, value, index)
-        extra = torch.expm1(bias).unsqueeze(1) * torch.exp(logits - lse.unsqueeze(-1))  # (B, A, Q, W)
-        total = 1 + extra.sum(dim=-1, keepdim=True)
-        out = (plain + (extra.unsqueeze(-2) @ v).squeeze(-2)) / total
-        ctx.save_for_backward(query, key, value, index, bias, out, lse + total.squeeze(-1).log(), *state)
+        windows = _Windows(query, key, value, index)
+        extra = windows.expm1(bias) * torch.exp(windows.logits - windows.per_query(lse))  # (B * Q, A, W)
+        total = 1 + windows.per_head(extra.sum(dim=-1))  # (B, A, Q)
+        out = (plain + windows.to_heads(extra @ windows.value)) / total.unsqueeze(-1)
+        ctx.save_for_backward(query, key, value, index, bias, out, lse + total.log(), *state)
         return out
 
     @staticmethod
@@ -157,37 +165,56 @@ class _WindowBiasedAttention(Function):
         query, key, value, index, bias, out, lse, *state = ctx.saved_tensors
         grad = grad.contiguous()
         grad_q, grad_k, grad_v = _fused_backward(grad, query, key, value, out, lse, state)
-        logits, k, v = _window_logits(query, key, value, index)
-        share = torch.exp(logits - lse.unsqueeze(-1))  # as if without bias
-        missing = torch.expm1(bias).unsqueeze(1) * share
-        inner = (v @ grad.unsqueeze(-1)).squeeze(-1) - (grad * out).sum(dim=-1, keepdim=True)  # (B, A, Q, W)
-        grad_logits = missing * inner / math.sqrt(query.shape[-1])
-        grad_q = grad_q + (grad_logits.unsqueeze(-2) @ k).squeeze(-2)
-        grad_k = _scatter_add(grad_k, index, grad_logits.unsqueeze(-1) * query.unsqueeze(-2))
-        grad_v = _scatter_add(grad_v, index, missing.unsqueeze(-1) * grad.unsqueeze(-2))
-        grad_bias = ((share + missing) * inner).sum(dim=1)
+        windows = _Windows(query, key, value, index)
+        share = torch.exp(windows.logits - windows.per_query(lse))  # as if without bias
+        missing = windows.expm1(bias) * share
+        spread_grad = spread_heads(_side_by_side(grad), windows.heads)
+        inner = spread_grad @ windows.value.mT - windows.per_query((grad * out).sum(dim=-1))  # (B * Q, A, W)
+        grad_logits = missing * inner * windows.scale
+        grad_q = grad_q + windows.to_heads(grad_logits @ windows.key)
+        grad_k = windows.add(grad_k, grad_logits.mT @ windows.query)
+        grad_v = windows.add(grad_v, missing.mT @ spread_grad)
+        grad_bias = ((share + missing) * inner).sum(dim=1).view(bias.shape)
         return grad_q, grad_k, grad_v, None, grad_bias
 
 
-def _rows(tokens: Tensor, index: Tensor) -> Tensor:
-    """Row numbers in the flattened (B * A * T, c) tokens of (B, Q, W) indices, for every head: (B * A * Q * W,)."""
-    batch, heads, count, _ = tokens.shape
-    first = torch.arange(batch * heads, device=index.device).view(batch, heads, 1, 1) * count
-    return (index.unsqueeze(1) + first).flatten()
+class _Windows:
+    """The gathered windows of one attention call."""
+
+    def __init__(self, query: Tensor, key: Tensor, value: Tensor, index: Tensor) -> None:
+        self.batch, self.heads = query.shape[:2]
+        self.scale = 1 / math.sqrt(query.shape[-1])
+        self.rows = flat_rows(index, key.shape[2])
+        self.query = spread_heads(_side_by_side(query), self.heads)  # (B * Q, A, C)
+        self.key = gather_windows(_side_by_side(key), self.rows, index.shape[-1])  # (B * Q, W, C)
+        self.value = gather_windows(_side_by_side(value), self.rows, index.shape[-1])
+        self.logits = self.query @ self.key.mT * self.scale  # (B * Q, A, W)
+
+    def expm1(self, bias: Tensor) -> Tensor:
+        """(B, Q, W) bias -> (B * Q, 1, W)."""
+        return torch.expm1(bias).flatten(0, 1).unsqueeze(1)
+
+    def per_query(self, x: Tensor) -> Tensor:
+        """(B, A, Q) -> (B * Q, A, 1)."""
+        return x.transpose(1, 2).flatten(0, 1).unsqueeze(-1)
+
+    def per_head(self, x: Tensor) -> Tensor:
+        """(B * Q, A) -> (B, A, Q)."""
+        return x.unflatten(0, (self.batch, -1)).transpose(1, 2)
+
+    def to_heads(self, x: Tensor) -> Tensor:
+        """(B * Q, A, C) -> (B, A, Q, c)."""
+        return pick_heads(x, self.batch).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+
+    def add(self, tokens: Tensor, added: Tensor) -> Tensor:
+        """(B, A, T, c) tokens plus (B * Q, W, C) at the windows."""
+        summed = scatter_windows(_side_by_side(tokens), self.rows, added)
+        return summed.unflatten(-1, (self.heads, -1)).transpose(1, 2)
 
 
-def _window_logits(query: Tensor, key: Tensor, value: Tensor, index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Plain logits (B, A, Q, W) of the window keys, and their keys and values (B, A, Q, W, c)."""
-    shape = (*query.shape[:3], index.shape[-1], query.shape[-1])
-    rows = _rows(key, index)
-    k, v = (x.reshape(-1, x.shape[-1]).index_select(0, rows).view(shape) for x in (key, value))
-    return (k @ query.unsqueeze(-1)).squeeze(-1) / math.sqrt(query.shape[-1]), k, v
-
-
-def _scatter_add(tokens: Tensor, index: Tensor, rows: Tensor) -> Tensor:
-    """(B, A, T, c) tokens plus (B, A, Q, W, c) rows at their indices."""
-    flat = tokens.reshape(-1, tokens.shape[-1])
-    return flat.index_add(0, _rows(tokens, index), rows.flatten(0, 3)).view(tokens.shape)
+def _side_by_side(x: Tensor) -> Tensor:
+    """(B, A, T, c) -> (B, T, A * c)."""
+    return x.transpose(1, 2).flatten(2)
 
 
 def _fused_forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.window_products import flat_rows, gather_windows, pick_heads, spread_heads
 from aqr_core.models.aqr.windows import (
     MapShapes,
     QueryCells,
@@ -35,14 +36,14 @@ class WindowAttention(PackedAttention):
     def forward_windows(self, query: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
         """(B, Q, C), (B, T, C), (B, T, C) -> (B, Q, C); zero before the output bias where a window is empty."""
         query, key, value = self.project(query, key, value)
-        rows = gather_rows(torch.cat([key, value], dim=-1), windows.index)  # (B, Q, W, 2C)
-        k, v = rows.unflatten(-1, (2, self.num_heads, -1)).unbind(-3)  # (B, Q, W, A, c)
-        q = query.unflatten(-1, (self.num_heads, -1))  # (B, Q, A, c)
-        logits = torch.einsum("bqac,bqwac->bqaw", q, k) / math.sqrt(q.shape[-1])
-        valid = windows.valid.unsqueeze(2)  # (B, Q, 1, W)
+        (batch, _, window), channels = windows.index.shape, self.embed_dims
+        rows = flat_rows(windows.index, key.shape[1])
+        k, v = gather_windows(key, rows, window), gather_windows(value, rows, window)  # (B * Q, W, C)
+        logits = spread_heads(query, self.num_heads) @ k.mT / math.sqrt(channels // self.num_heads)  # (B * Q, A, W)
+        valid = windows.valid.flatten(0, 1).unsqueeze(1)
         share = logits.masked_fill(~valid, torch.finfo(logits.dtype).min).softmax(dim=-1) * valid
         share = F.dropout(share, self.dropout, self.training)
-        return self.out_proj(torch.einsum("bqaw,bqwac->bqac", share, v).flatten(2))
+        return self.out_proj(pick_heads(share @ v, batch))
 
 
 class _WindowAttentionBlock(nn.Module):
@@ -163,11 +164,3 @@ class AQRWeightGenerator(nn.Module):
         for name, expected, real in zip(names, self.expected_shapes, (shapes.bev, shapes.image), strict=True):
             if expected is not None and real is not None and expected != tuple(real):
                 raise ConfigError(f"{name} is {expected} but the feature map is {tuple(real)}; correct {name}.")
-
-
-def gather_rows(tokens: Tensor, index: Tensor) -> Tensor:
-    """(B, T, C) tokens at (B, Q, W) indices -> (B, Q, W, C)."""
-    batch, count, channels = tokens.shape
-    first = torch.arange(batch, device=index.device).view(-1, 1, 1) * count
-    rows = tokens.reshape(-1, channels).index_select(0, (index + first).flatten())
-    return rows.view(*index.shape, channels)

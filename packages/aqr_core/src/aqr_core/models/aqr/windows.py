@@ -176,7 +176,7 @@ def check_window_edges(name: str, edges: int | Sequence[int]) -> tuple[int, int]
     Raises:
         ConfigError: not one or two positive integers.
     """
-    pair = (edges, edges) if isinstance(edges, int) else tuple(edges)
+    pair = tuple(edges) if isinstance(edges, Sequence) else (edges, edges)
     if len(pair) != 2 or any(not isinstance(edge, int) or edge < 1 for edge in pair):
         raise ConfigError(f"{name} is {edges!r}; give a positive whole number of cells, or two as [camera, lidar].")
     return pair
