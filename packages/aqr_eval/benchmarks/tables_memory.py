@@ -55,7 +55,8 @@ def _measure(dataroot: Path) -> None:
 
     def report(step: str) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        console.print(f"{step:<44} {time.perf_counter() - start:7.1f} s   peak {peak:7.0f} MiB", highlight=False)
+        seconds = f"{time.perf_counter() - start:6.1f} s wall {time.process_time():6.1f} s CPU"
+        console.print(f"{step:<44} {seconds} {peak:6.0f} MiB peak", highlight=False, soft_wrap=True)
 
     report("start")
     tables = NuScenesTables(dataroot, VERSION)
