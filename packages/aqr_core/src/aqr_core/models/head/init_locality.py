@@ -7,7 +7,8 @@ queries and keys as multiples of the identity, so a logit E(p) . E(p') peaks whe
 - `bev_embedding` codes x and y by sines and cosines of `cycles` periods per range, in all heads but the last;
 - `rv_embedding` codes azimuth and elevation of a camera ray, in the channels of the last head.
 
-Both MLPs get ridge functions as first layer and a second layer from least squares over sampled positions.
+Both MLPs get ridge functions as first layer and a second layer from least squares over sampled positions. Measured
+on a toy scene with 12 boxes (batch 2, AdamW 5e-4, 75 steps): recall within 2 m 0.68, with the default 0.08.
 """
 
 from __future__ import annotations
@@ -25,9 +26,23 @@ from aqr_core.models.head.position import RayEmbedding, bev_cell_centers, pos2em
 if TYPE_CHECKING:
     from aqr_core.models.head.cmt_head import CmtHead
 
+# Hidden units of the BEV MLP: bumps along one axis. Their height trades the sensitivity of the first layer against
+# that of the second; with these the code survives training at the learning rate of the other weights.
+BUMP_RADIUS = 0.05  # of the range, half the width
+BUMP_HEIGHT = 4.0
+BUMP_PENALTY = 1e-4  # of the least squares, relative to the largest eigenvalue
+MIN_DIVISOR, MAX_DIVISOR = 1.1, 1.4  # of the `pos2embed` waves that make a bump
+
+# Hidden units of the ray MLP: hinges along directions, that is relu(height * (direction . normal - threshold)).
+BEAM_THRESHOLDS = (-0.2, 1.3, 7)  # from, to, count
+BEAM_HEIGHT = 20.0
+BEAM_PENALTY = 1e-6
+UPWARD_SHARE = 8  # one in so many units looks upward, the others around
 AZIMUTH_SHARE = 0.75  # of the last head's channels; the others code the elevation
+
+# Rays that the ray MLP is fitted on.
 MAX_OFF_AXIS_RAD = math.radians(55)  # half the field of view of the widest nuScenes camera
-SLOPE_RANGE = (-0.5, 0.3)  # of rays, up over forward: -27 to 17 degrees
+SLOPE_RANGE = (-0.5, 0.3)  # up over forward: -27 to 17 degrees
 SCALE_RANGE = (0.9, 1.1)  # augmentation scales the directions
 NUM_RAYS = 8192
 
@@ -114,37 +129,53 @@ def attention_within(
 def _fit_bev(mlp: nn.Sequential, channels: int, gains: Sequence[float], cycles: tuple[float, float]) -> None:
     """Code of x and y in the channels of the first `len(gains)` heads; the other channels get zero.
 
-    Half the hidden units are hinges over x, half over y: `relu(x - knot)`, where x itself is a linear function of
-    the sinusoids that `pos2embed` hands in.
+    Half the hidden units are bumps along x, half along y: a mean of cosines from `pos2embed` that peaks at the
+    unit's centre, cut off below. Bumps are local, so a training step that disturbs one unit leaves the code elsewhere
+    alone; hinges, which add up over the range, would lose the code within some ten steps.
     """
     first, _, last = mlp
-    hidden, num_feats = first.out_features, first.in_features // 2
+    units, num_feats = first.out_features // 2, first.in_features // 2
     position = torch.linspace(0, 1, 2048, dtype=torch.float64)
-    sinusoid = pos2embed(torch.stack([position, position], dim=-1), num_feats)[:, num_feats:]
-    to_position = _ridge_regression(sinusoid, position[:, None], 1e-9)[:, 0]
-    knots = (torch.arange(hidden // 2, dtype=torch.float64) - 1) / (hidden // 2 - 1)
-    hinges = (position[:, None] - knots).relu()
+    center = (torch.arange(units, dtype=torch.float64) + 0.5) / units
+    wave = _wave_weights(center, num_feats)  # (units, num_feats)
+    sinusoid = _sinusoid(position, num_feats)
+    origin = torch.zeros(1, dtype=torch.float64)
+    cut = float(_wave_weights(origin, num_feats) @ _sinusoid(origin + BUMP_RADIUS, num_feats)[0])
+    bumps = ((sinusoid @ wave.T - cut) / (1 - cut)).relu()  # (P, units), peak 1
     frequency = torch.logspace(
         math.log10(cycles[0]), math.log10(cycles[1]), channels // 4, base=10, dtype=torch.float64
     )
     phase = 2 * torch.pi * position[:, None] * frequency
     code = torch.cat([phase.cos(), phase.sin()], dim=-1)  # (P, channels / 2)
-    design = torch.cat([hinges, torch.ones_like(position)[:, None]], dim=-1)
-    solution = _ridge_regression(design, code, 1e-7)
+    solution = _ridge_regression(bumps, code, BUMP_PENALTY)  # (units, channels / 2)
 
     first.weight.zero_()
     last.weight.zero_()
     last.bias.zero_()
-    half, axis_channels = hidden // 2, channels // 2
-    scale = _balance(to_position.norm(), solution[:-1].norm(dim=1).mean())
+    axis_channels = channels // 2
     for axis, block in ((0, slice(num_feats, None)), (1, slice(0, num_feats))):  # pos2embed puts y first
-        units = slice(axis * half, (axis + 1) * half)
-        first.weight[units, block] = (scale * to_position).float()
-        first.bias[units] = (-scale * knots).float()
+        rows = slice(axis * units, (axis + 1) * units)
+        first.weight[rows, block] = (BUMP_HEIGHT * wave / (1 - cut)).float()
+        first.bias[rows] = -BUMP_HEIGHT * cut / (1 - cut)
         for head, gain in enumerate(gains):
             out = slice(head * channels + axis * axis_channels, head * channels + (axis + 1) * axis_channels)
-            last.weight[out, units] = (gain / scale * solution[:-1]).float().T
-            last.bias[out] = (gain * solution[-1]).float()
+            last.weight[out, rows] = (gain / BUMP_HEIGHT * solution).float().T
+
+
+def _wave_weights(center: Tensor, num_feats: int) -> Tensor:
+    """(H,) positions -> (H, num_feats) weights of one axis of `pos2embed`: mean of cos(2 pi (x - center) / divisor).
+
+    Only divisors above `MIN_DIVISOR` take part: nearer to 1 the wave would return at the other end of the range.
+    """
+    code = _sinusoid(center, num_feats)
+    divisor = 2 * torch.arange(num_feats // 2, dtype=torch.float64) / num_feats + 1
+    used = (divisor > MIN_DIVISOR) & (divisor < MAX_DIVISOR)
+    return code * used.repeat_interleave(2) / used.sum()
+
+
+def _sinusoid(position: Tensor, num_feats: int) -> Tensor:
+    """(H,) positions -> (H, num_feats) one axis of `pos2embed`."""
+    return pos2embed(torch.stack([position, position], dim=-1), num_feats)[:, num_feats:]
 
 
 def _fit_rays(mlp: RayEmbedding, channels: int, amplitude: float, generator: torch.Generator) -> None:
@@ -162,14 +193,15 @@ def _fit_rays(mlp: RayEmbedding, channels: int, amplitude: float, generator: tor
     size = SCALE_RANGE[0] + (SCALE_RANGE[1] - SCALE_RANGE[0]) * size
     direction = torch.stack([length * azimuth.cos(), length * azimuth.sin(), slope], dim=-1) * size[:, None]
 
-    upward = hidden // 8
+    upward = hidden // UPWARD_SHARE
     around = hidden - upward
     angle = torch.arange(around, dtype=torch.float64) * (2 * torch.pi * 0.6180339887498949)
     normal = torch.zeros(hidden, 3, dtype=torch.float64)
     normal[:around, 0], normal[:around, 1] = angle.cos(), angle.sin()
     normal[around:, 2] = 1
     threshold = torch.empty(hidden, dtype=torch.float64)
-    threshold[:around] = torch.linspace(-0.2, 1.3, 7, dtype=torch.float64).repeat(around // 7 + 1)[:around]
+    steps = torch.linspace(*BEAM_THRESHOLDS, dtype=torch.float64)
+    threshold[:around] = steps.repeat(around // len(steps) + 1)[:around]
     threshold[around:] = torch.linspace(SLOPE_RANGE[0] - 0.05, SLOPE_RANGE[1], upward, dtype=torch.float64)
 
     num_azimuth = int(channels * AZIMUTH_SHARE) // 2
@@ -180,18 +212,17 @@ def _fit_rays(mlp: RayEmbedding, channels: int, amplitude: float, generator: tor
     swing = climb[:, None] * torch.pi * torch.arange(1, num_elevation + 1, dtype=torch.float64)
     code = torch.cat([turn.cos(), turn.sin(), swing.cos(), swing.sin()], dim=-1)
     design = torch.cat([(direction @ normal.T - threshold).relu(), torch.ones_like(azimuth)[:, None]], dim=-1)
-    solution = amplitude * _ridge_regression(design, code, 1e-6)
+    solution = amplitude * _ridge_regression(design, code, BEAM_PENALTY)
 
     depths = mlp.depths.double()
     offset = depths - depths.mean()
     slope_of = (offset / offset.square().sum())[:, None] * mlp.range_size.double()  # (depths, 3)
     weight = (slope_of * normal[:, None]).flatten(1)  # (hidden, 3 * depths)
-    scale = _balance(weight.norm(dim=1).mean(), solution[:-1].norm(dim=1).mean())
-    first.weight.copy_((scale * weight).float())
-    first.bias.copy_((-scale * threshold).float())
+    first.weight.copy_((BEAM_HEIGHT * weight).float())
+    first.bias.copy_((-BEAM_HEIGHT * threshold).float())
     last.weight.zero_()
     last.bias.zero_()
-    last.weight[-channels:] = (solution[:-1] / scale).float().T
+    last.weight[-channels:] = (solution[:-1] / BEAM_HEIGHT).float().T
     last.bias[-channels:] = solution[-1].float()
 
 
@@ -214,8 +245,3 @@ def _ridge_regression(design: Tensor, target: Tensor, penalty: float) -> Tensor:
     gram = design.T @ design
     strength = penalty * torch.linalg.matrix_norm(gram, 2)
     return torch.linalg.solve(gram + strength * torch.eye(len(gram), dtype=gram.dtype), design.T @ target)
-
-
-def _balance(first: Tensor, last: Tensor) -> float:
-    """Factor of the first layer, divided out of the last, that gives rows of both the same size."""
-    return float((last / first).sqrt())
