@@ -63,3 +63,14 @@ def test_bad_rows_are_named(tmp_path, tiny_tables, write_tables, table, row, cha
     tiny_tables[table][row].update(change)
     with pytest.raises(DataError, match=message):
         load_ground_truth(write_tables(tmp_path / "bad", tiny_tables), "v1.0-mini", "mini_val")
+
+
+def test_some_samples_in_another_order(tiny_dataroot):
+    whole = load_ground_truth(tiny_dataroot, "v1.0-mini", "mini_val")
+    part = whole.of_samples(["t2", "t1"])
+    assert part.tokens == ("t2", "t1")
+    assert part.boxes.sample.tolist() == [1, 1, 0] and part.bicycle_racks.sample.tolist() == [1]
+    np.testing.assert_allclose(part.ego_translation[:, 0], [1.0, 0.5])
+    np.testing.assert_array_equal(part.boxes.translation, whole.boxes.translation[2:])
+    with pytest.raises(DataError, match="no sample 'elsewhere' \\(1 of 2 are absent\\)"):
+        whole.of_samples(["t0", "elsewhere"])

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +37,30 @@ class GroundTruth:
     boxes: Boxes
     bicycle_racks: Boxes
     allows_extra_samples: bool = False
+
+    def of_samples(self, tokens: Sequence[str]) -> GroundTruth:
+        """The same truth for some of its samples, in the order given.
+
+        Raises:
+            DataError: a token is not among the samples.
+        """
+        row = {token: index for index, token in enumerate(self.tokens)}
+        absent = [token for token in tokens if token not in row]
+        if absent:
+            raise DataError(
+                f"The ground truth has no sample {absent[0]!r} ({len(absent)} of {len(tokens)} are absent): "
+                "choose the split or the tables that these samples belong to."
+            )
+        rows = np.array([row[token] for token in tokens], dtype=np.int64)
+        position = np.full(len(self.tokens), -1)
+        position[rows] = np.arange(len(rows))
+        boxes, racks = (
+            part.with_sample(position[part.sample]).select(position[part.sample] >= 0)
+            for part in (self.boxes, self.bicycle_racks)
+        )
+        return replace(
+            self, tokens=tuple(tokens), ego_translation=self.ego_translation[rows], boxes=boxes, bicycle_racks=racks
+        )
 
 
 def load_ground_truth(dataroot: str | Path, version: str, split: str) -> GroundTruth:
