@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -17,7 +18,6 @@ from aqr_core.models.voxel.spconv_backend import choose_backend
 from aqr_train.checkpoints import SHIPPED
 
 REQUIRED = ("numpy", "torch", "accelerate", "mmengine", "cv2", "scipy", "safetensors", "rich", "tensorboard")
-OPTIONAL = {"spconv": "faster LiDAR branch on a GPU", "deepspeed": "ZeRO training"}
 _DISTRIBUTIONS = {"cv2": "opencv-python"}
 
 
@@ -47,17 +47,15 @@ def diagnose(dataroot: Path | None) -> list[Finding]:
 
 def _packages() -> Iterator[Finding]:
     for name in REQUIRED:
-        yield _import_check(name, fatal=True, remedy="run `make setup`")
-    for name, purpose in OPTIONAL.items():
-        yield _import_check(name, fatal=False, remedy=f"optional: {purpose}")
-
-
-def _import_check(name: str, fatal: bool, remedy: str) -> Finding:
-    try:
-        importlib.import_module(name)
-    except ImportError as error:
-        return Finding(name, f"not importable: {error}", ok=False, fatal=fatal, remedy=remedy)
-    return Finding(name, _version(_DISTRIBUTIONS.get(name, name)))
+        try:
+            importlib.import_module(name)  # a broken installation shows only here
+        except ImportError as error:
+            yield Finding(name, f"not importable: {error}", ok=False, remedy="run `make setup`")
+        else:
+            yield Finding(name, _version(_DISTRIBUTIONS.get(name, name)))
+    present = importlib.util.find_spec("spconv") is not None
+    remedy = "" if present else "optional: a faster LiDAR branch on a GPU"
+    yield Finding("spconv", _version("spconv") if present else "absent", ok=present, fatal=False, remedy=remedy)
 
 
 def _version(distribution: str) -> str:
@@ -86,7 +84,7 @@ def _shipped() -> Iterator[Finding]:
         "shipped configs",
         ", ".join(sorted(names)) or "none registered",
         ok=bool(names),
-        remedy="the packages are not installed, run `make setup`",
+        remedy="" if names else "the packages are not installed, run `make setup`",
     )
     weights = sorted(folder.name for folder in SHIPPED.glob("*") if folder.is_dir())
     yield Finding(
@@ -94,7 +92,7 @@ def _shipped() -> Iterator[Finding]:
         ", ".join(weights) or "none",
         ok=bool(weights),
         fatal=False,
-        remedy="fine-tuning configs need a checkpoint in load_from",
+        remedy="" if weights else "fine-tuning configs need a checkpoint in load_from",
     )
 
 
@@ -103,10 +101,12 @@ def _data(dataroot: Path) -> Iterator[Finding]:
         yield Finding("dataroot", f"{dataroot} is no folder", ok=False, remedy="correct --dataroot")
         return
     tables = sorted(folder.name for folder in dataroot.glob("v1.0-*") if folder.is_dir())
-    yield Finding("tables", ", ".join(tables) or "none", ok=bool(tables), remedy=f"unpack v1.0-* into {dataroot}")
+    remedy = "" if tables else f"unpack v1.0-* into {dataroot}"
+    yield Finding("tables", ", ".join(tables) or "none", ok=bool(tables), remedy=remedy)
     infos = sorted(dataroot.glob("infos_*.jsonl"))
     if not infos:
-        yield Finding("infos", "none", ok=False, remedy=f"run `aqr prepare --dataroot {dataroot} --version V`")
+        name = tables[0] if tables else "V"
+        yield Finding("infos", "none", ok=False, remedy=f"run `aqr prepare --dataroot {dataroot} --version {name}`")
     for path in infos:
         yield _infos_check(path, dataroot)
 

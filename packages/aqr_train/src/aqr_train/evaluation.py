@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +9,15 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from aqr_eval import evaluate, load_ground_truth, load_submission
+from aqr_eval import evaluate, load_submission
 from aqr_train.loader import Collate
 from aqr_train.prediction import PosedSource, predict_to_file
-
-logger = logging.getLogger(__name__)
+from aqr_train.truth import ground_truth_of
 
 
 def score(submission: Path, dataset: PosedSource) -> Any:  # noqa: ANN401 - aqr_eval.DetectionMetrics
     """The metrics of a results file on the split that the dataset's infos were made from."""
-    header = dataset.infos.header
-    truth = _ground_truth(str(dataset.dataroot), header.dataset_version, header.split)
-    return evaluate(truth, load_submission(submission))
+    return evaluate(ground_truth_of(dataset.infos, dataset.dataroot), load_submission(submission))
 
 
 class DatasetEvaluation:
@@ -72,8 +67,3 @@ def metric_scalars(metrics: Any) -> dict[str, float]:  # noqa: ANN401 - aqr_eval
     scalars = {"mAP": float(metrics.mean_ap), "NDS": float(metrics.nd_score)}
     scalars |= {short[name]: float(value) for name, value in metrics.tp_errors.items()}
     return scalars | {f"AP/{name}": float(value) for name, value in metrics.mean_dist_aps.items()}
-
-
-@lru_cache(maxsize=2)
-def _ground_truth(dataroot: str, version: str, split: str) -> Any:  # noqa: ANN401 - aqr_eval.GroundTruth
-    return load_ground_truth(dataroot, version, split)

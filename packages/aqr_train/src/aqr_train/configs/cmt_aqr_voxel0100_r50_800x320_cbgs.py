@@ -37,7 +37,6 @@ optimizer = dict(
         "pts_bbox_head.reference_points.*": dict(lr_mult=0.3),
         "pts_bbox_head.task_heads.*": dict(lr_mult=0.8),
         "pts_bbox_head.aqr_weight_generator.*": dict(lr_mult=1.0),
-        "pts_bbox_head.attention_bias_generator.*": dict(lr_mult=1.0),
         "pts_bbox_head.attention_bias_generator.bias_scale": dict(lr_mult=0.5),
     },
 )

@@ -1,0 +1,65 @@
+"""What detections are scored against: the nuScenes tables, or the boxes of the infos where there are none."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from aqr_core.structures.boxes3d import VX, YAW, Z, size_to_wlh
+from aqr_core.structures.frames import transform_points
+from aqr_eval import GroundTruth, load_ground_truth
+from aqr_eval.boxes import ATTRIBUTE_INDEX, Boxes
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
+from aqr_eval.nuscenes.geometry import matrix_to_quaternion, multiply_quaternions, yaw_to_quaternion
+
+logger = logging.getLogger(__name__)
+
+
+def ground_truth_of(infos: Any, dataroot: str | Path) -> GroundTruth:  # noqa: ANN401 - aqr_core.infos, either kind
+    """Ground truth of the split that the infos describe.
+
+    Tables, where they lie below `dataroot`, are what the benchmark uses. Without them (mmdet3d pickles, single
+    keyframes) the boxes of the infos serve, which lack the bicycle racks that the benchmark leaves out.
+    """
+    version = infos.header.dataset_version
+    if version and (Path(dataroot) / version).is_dir():
+        return _from_tables(str(dataroot), version, infos.header.split)
+    logger.info("No tables below %s: scoring against the boxes of %s.", dataroot, infos.path)
+    return ground_truth_from_infos(infos)
+
+
+def ground_truth_from_infos(infos: Any) -> GroundTruth:  # noqa: ANN401 - aqr_core.infos, either kind
+    """The boxes of the infos in the global frame; no bicycle racks."""
+    label_of = np.array([DETECTION_CLASSES.index(name) for name in infos.header.classes], dtype=np.int64)
+    samples, labels, attributes, numbers = [], [], [], [np.zeros((0, 14))]
+    for sample, info in enumerate(infos):
+        gt, lidar2global = info.gt, info.ego2global @ info.lidar.lidar2ego
+        turn = lidar2global[:3, :3]
+        rotation = multiply_quaternions(matrix_to_quaternion(turn), yaw_to_quaternion(gt.boxes[:, YAW]))
+        columns = (
+            transform_points(lidar2global, gt.boxes[:, : Z + 1]),
+            size_to_wlh(gt.boxes[:, Z + 1 : YAW]),
+            rotation.reshape(-1, 4),
+            gt.boxes[:, VX:] @ turn[:2, :2].T,
+            np.full((len(gt), 1), -1.0),
+            (gt.num_lidar_pts + gt.num_radar_pts)[:, None],
+        )
+        numbers.append(np.hstack(columns))
+        samples += [sample] * len(gt)
+        labels += label_of[gt.labels].tolist()
+        attributes += [ATTRIBUTE_INDEX.get(name, -1) for name in gt.attributes]
+    return GroundTruth(
+        tokens=tuple(info.token for info in infos),
+        ego_translation=np.array([info.ego2global[:3, 3] for info in infos]).reshape(-1, 3),
+        boxes=Boxes.from_numbers(samples, labels, attributes, np.concatenate(numbers).ravel().tolist()),
+        bicycle_racks=Boxes.from_numbers([], [], [], []),
+    )
+
+
+@lru_cache(maxsize=2)
+def _from_tables(dataroot: str, version: str, split: str) -> GroundTruth:
+    return load_ground_truth(dataroot, version, split)

@@ -1,0 +1,106 @@
+"""The verbs of `aqr` from nothing to a score, on two synthetic scenes."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from aqr_core.infos import open_infos
+from aqr_train.cli import main
+from aqr_train.truth import ground_truth_from_infos, ground_truth_of
+
+VERSION = "v1.0-mini"
+
+
+@pytest.fixture(scope="module")
+def dataroot(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A prepared synthetic dataset with a scene for training and one for validation."""
+    root = tmp_path_factory.mktemp("cli") / "data"
+    assert main(["synth", "--out", str(root), "--scenes", "2", "--seed", "1", "--workers", "1"]) == 0
+    assert main(["prepare", "--dataroot", str(root), "--version", VERSION]) == 0
+    return root
+
+
+@pytest.fixture(scope="module")
+def on_data(dataroot: Path) -> list[str]:
+    """Options that put the tiny config on this dataset, with few parts and steps."""
+    return [
+        "--cfg-options",
+        f"dataroot={dataroot}",
+        "data.train.infos=infos_mini_train.jsonl",
+        "data.val.infos=infos_mini_val.jsonl",
+        "data.num_workers=0",
+        "data.batch_size=1",
+        "train.max_steps=2",
+        "train.log_every=1",
+    ]
+
+
+def test_infos_hold_the_truth_of_the_tables(dataroot: Path) -> None:
+    infos = open_infos(dataroot / "infos_mini_val.jsonl")
+    tables, own = ground_truth_of(infos, dataroot), ground_truth_from_infos(infos)
+    rows = []
+    for truth in (tables, own):
+        boxes = truth.boxes
+        columns = zip(
+            boxes.sample, boxes.translation.round(4), boxes.label, boxes.num_pts, boxes.attribute, strict=True
+        )
+        rows.append(sorted((truth.tokens[sample], *centre, *rest) for sample, centre, *rest in columns))
+    assert rows[0] == rows[1]
+
+
+@pytest.mark.slow
+def test_train_predict_and_score(dataroot: Path, on_data: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "cmt_aqr_tiny_scratch", "--work-dir", str(run), *on_data]) == 0
+    records = [json.loads(line) for line in (run / "scalars.jsonl").read_text().splitlines()]
+    names = set().union(*records)
+    assert {"train/loss_cls", "train/loss_bbox", "aqr/bias_scale", "aqr/prefer_lidar", "val/mAP", "val/NDS"} <= names
+    assert "Bias scale" in (run / "log.txt").read_text()
+
+    assert main(["predict", "--checkpoint", str(run), "--out", str(tmp_path / "a.json")]) == 0
+    scored = ["test", "cmt_aqr_tiny_scratch", "--checkpoint", str(run), "--out", str(tmp_path / "b.json"), *on_data]
+    assert main(scored) == 0
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert (tmp_path / "a.json").read_bytes() == (run / "val" / "2" / "submission.json").read_bytes()
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    last = {name.removeprefix("val/"): value for record in records for name, value in record.items() if "val/" in name}
+    assert all(metrics[name] == value or math.isnan(value) for name, value in last.items())
+
+    other = ["predict", "cmt_tiny", "--checkpoint", str(run), "--out", str(tmp_path / "c.json"), *on_data]
+    assert main(other) == 2 and not (tmp_path / "c.json").exists()
+
+
+def test_doctor_is_content_with_prepared_data_and_not_without(
+    dataroot: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["doctor", "--dataroot", str(dataroot)]) == 0
+    assert main(["doctor", "--dataroot", str(tmp_path)]) == 1
+    assert main(["doctor", "--dataroot", str(tmp_path / "absent")]) == 1
+    (tmp_path / "infos_val.jsonl").write_text("{}\n")
+    assert main(["doctor", "--dataroot", str(tmp_path)]) == 1
+    shown = capsys.readouterr().out
+    assert "sparse convolution" in shown and "torch on cpu" in shown
+
+
+def test_errors_are_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["prepare", "--dataroot", str(tmp_path), "--version", VERSION]) == 2
+    assert main(["train", "cmt_tny", "--work-dir", str(tmp_path / "x")]) == 2
+    shown = capsys.readouterr().err
+    assert shown.count("error: ") == 2 and "Traceback" not in shown and "Did you mean 'cmt_tiny'" in shown
+
+
+def test_debug_shows_the_traceback(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="cmt_tny"):
+        main(["train", "cmt_tny", "--work-dir", str(tmp_path / "x"), "--debug"])
+
+
+def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for verb in ("train", "predict", "test", "synth", "prepare", "doctor"):
+        with pytest.raises(SystemExit) as stopped:
+            main([verb, "--help"])
+        assert stopped.value.code == 0
+    assert "--dry-run" in capsys.readouterr().out
