@@ -26,7 +26,7 @@ def suggest(name: str, known: list[str]) -> str:
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
 
 
-def build(cfg: Mapping[str, Any], registry: Registry, **defaults: Any) -> Any:
+def build(cfg: Mapping[str, Any], registry: Registry, **defaults: Any) -> Any:  # noqa: ANN401 - what the config names
     """Build one registered object.
 
     Args:

@@ -54,13 +54,20 @@ def build_dataset(
     return build(arguments, DATASETS, **defaults)
 
 
-def build_trainer(config: Mapping[str, Any], accelerator: Accelerator, work_dir: Path, console: Console) -> Trainer:
-    """Everything a run needs, on the accelerator's device, ready to `fit` or to `resume`."""
+def build_trainer(
+    config: Mapping[str, Any],
+    accelerator: Accelerator,
+    work_dir: Path,
+    console: Console,
+    *,
+    load_initial: bool = True,
+) -> Trainer:
+    """Everything a run needs, on the accelerator's device, ready to `fit`, or to `resume` without initial weights."""
     seed = int(config.get("seed") or 0)
     data = read_section(DataSettings, config, "data")
     settings = read_section(TrainSettings, config, "train")
     seed_all(seed)  # the same initial weights on every process
-    model, optimizer, grouping = build_model(config)
+    model, optimizer, grouping = build_model(config, load_initial=load_initial)
     # From here on dropout draws its own numbers on each process.
     seed_all(seed + accelerator.process_index)
     dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
@@ -96,14 +103,16 @@ def build_trainer(config: Mapping[str, Any], accelerator: Accelerator, work_dir:
     )
 
 
-def build_model(config: Mapping[str, Any]) -> tuple[nn.Module, torch.optim.Optimizer, Grouping]:
-    """Detector with its initial weights, frozen parts set, and its optimiser."""
+def build_model(
+    config: Mapping[str, Any], *, load_initial: bool = True
+) -> tuple[nn.Module, torch.optim.Optimizer, Grouping]:
+    """Detector with frozen parts set, weights of `load_from` unless told otherwise, and its optimiser."""
     if "model" not in config:
         raise ConfigError("The config has no 'model' section; inherit one from _base_ or add it.")
     settings = read_section(OptimizerSettings, config, "optimizer")
     model: nn.Module = build_detector(config["model"])
     grouping = build_grouping(model, settings.lr, settings.weight_decay, settings.param_groups)
-    if config.get("load_from"):
+    if load_initial and config.get("load_from"):
         path = find_checkpoint(config["load_from"])
         report = load_weights(model, path, strict=False)
         check_initial_weights(path, report, grouping)

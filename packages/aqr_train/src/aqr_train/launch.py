@@ -60,12 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     is_main = bool(accelerator.is_main_process)
     log = RunLog(None if arguments.dry_run else work_dir / "log.txt", is_main, console)
     try:
-        if is_main and not arguments.dry_run:
-            work_dir.mkdir(parents=True, exist_ok=True)
-            write_text(work_dir / "config.py", dump(config))
-        if checkpoint is not None:
-            config["load_from"] = None  # the checkpoint holds every weight
-        trainer = build_trainer(config, accelerator, work_dir, console)
+        # A checkpoint to resume from holds every weight, so `load_from` is not read again.
+        trainer = build_trainer(config, accelerator, work_dir, console, load_initial=checkpoint is None)
         if checkpoint is not None:
             trainer.resume(checkpoint)
         if arguments.dry_run:
@@ -73,6 +69,9 @@ def run(arguments: argparse.Namespace) -> int:
                 console.print(dump(config), highlight=False, markup=False, soft_wrap=True)
                 console.print("\n".join(describe_plan(trainer)), highlight=False, markup=False, soft_wrap=True)
             return 0
+        if is_main:
+            work_dir.mkdir(parents=True, exist_ok=True)
+            write_text(work_dir / "config.py", dump(config))
         for line in describe_plan(trainer):
             logger.info(line)
         trainer.fit()

@@ -18,13 +18,10 @@ optimizer = dict(
         "img_neck.*": dict(lr_mult=0.05, norm_eval=True),
         "pts_neck.*": dict(lr_mult=0.05, norm_eval=True),
         "pts_bbox_head.transformer.*": dict(lr_mult=0.5),
-        "pts_bbox_head.bev_embedding.*": dict(lr_mult=0.5),
-        "pts_bbox_head.rv_embedding.*": dict(lr_mult=0.5),
         "pts_bbox_head.shared_conv.*": dict(lr_mult=0.5),
         "pts_bbox_head.reference_points.*": dict(lr_mult=0.3),
         "pts_bbox_head.task_heads.*": dict(lr_mult=0.8),
         "pts_bbox_head.aqr_weight_generator.*": dict(lr_mult=1.0),
-        "pts_bbox_head.attention_bias_generator.*": dict(lr_mult=1.0),
         "pts_bbox_head.attention_bias_generator.bias_scale": dict(lr_mult=0.5),
     },
 )

@@ -15,7 +15,10 @@ model = dict(
     img_backbone=dict(type="ResNet", depth=18, base_channels=16, out_indices=(2, 3), norm_eval=False),
     img_neck=dict(type="CPFPN", in_channels=[64, 128], out_channels=128, num_outs=2),
     pts_voxel_layer=dict(
-        voxel_size=_voxel_size, point_cloud_range=_base_._point_cloud_range, max_num_points=10, max_voxels=(30000, 30000)
+        voxel_size=_voxel_size,
+        point_cloud_range=_base_._point_cloud_range,
+        max_num_points=10,
+        max_voxels=(30000, 30000),
     ),
     pts_voxel_encoder=dict(type="HardSimpleVFE", num_features=5),
     pts_middle_encoder=dict(
