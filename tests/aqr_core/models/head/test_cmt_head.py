@@ -23,6 +23,8 @@ def test_one_code_path_for_all_modalities(build_tiny_head, tiny_inputs):
             torch.testing.assert_close(single(bev, images, lidar2img, pad_shape).center[0], expected.center[0])
     with pytest.raises(ConfigError, match="CmtHead got neither"):
         fused(None, None, lidar2img, pad_shape)
+    with pytest.raises(ConfigError, match="without lidar2img"):
+        fused(bev, images, None, pad_shape)
 
 
 def test_output_shapes(build_tiny_head, tiny_inputs, tiny_truth):

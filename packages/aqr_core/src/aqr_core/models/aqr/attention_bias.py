@@ -95,12 +95,14 @@ class AttentionBiasGenerator(AqrVariant):
         """(B, Q, 2) weights and where the queries are -> bias of the cross-attention logits."""
         limit = min(LARGEST_BIAS, self.max_scale)
         strength = self.scale * weights.float()  # (B, Q, 2)
-        options = dict(num_tokens=cells.shapes.num_tokens, backend=self.attention_backend, half_storage=self.fp16)
+        shapes = cells.shapes
         if not self.use_local_bias:
-            return ModalityBias(strength.clamp(-limit, limit), cells.shapes.num_bev, **options)
+            return ModalityBias(
+                strength.clamp(-limit, limit), shapes.num_bev, shapes.num_tokens, self.attention_backend, self.fp16
+            )
         windows = build_windows(cells, self.window_size, self.views)
         value = torch.where(windows.is_camera, strength[..., 1:], strength[..., :1])  # (B, Q, W)
         if self.use_gaussian_window:
             value = value * torch.exp(-windows.distance_sq / (2 * self.gaussian_sigma**2))
         value = torch.where(windows.valid, value.clamp(-limit, limit), 0.0)
-        return WindowBias(windows.index, value, **options)
+        return WindowBias(windows.index, value, shapes.num_tokens, self.attention_backend, self.fp16)

@@ -112,23 +112,19 @@ class AQRWeightGenerator(nn.Module):
         self.window_sizes = check_window_edges("window_sizes", window_sizes)
         self.views = check_views(views)
         self.activation = activation
-        self.expected_shapes = (
+        self.expected_shapes: tuple[tuple[int, ...] | None, ...] = (
             None if bev_feature_shape is None else tuple(bev_feature_shape),
             None if pers_feature_shape is None else tuple(pers_feature_shape),
         )
-        self.encoder = nn.ModuleDict(
-            {
-                "layers": nn.ModuleList(
-                    WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
-                )
-            }
+        self.layers = nn.ModuleList(
+            WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
         )
-        for parameter in self.encoder.parameters():
+        for parameter in self.layers.parameters():
             if parameter.dim() > 1:
                 nn.init.xavier_uniform_(parameter)
         self.predictor = nn.Linear(embed_dims, 2)
         nn.init.zeros_(self.predictor.weight)
-        nn.init.constant_(self.predictor.bias, 0.0 if init == "neutral" else float(init["bias"]))
+        nn.init.constant_(self.predictor.bias, float(init["bias"]) if isinstance(init, Mapping) else 0.0)
         self.bev_type_embed = nn.Parameter(torch.randn(embed_dims) * 0.02) if use_type_embed else None
         self.rv_type_embed = nn.Parameter(torch.randn(embed_dims) * 0.02) if use_type_embed else None
 
@@ -153,7 +149,7 @@ class AQRWeightGenerator(nn.Module):
         # Dropout in here must not shift the random numbers of the decoder: so a neutral start equals the baseline
         # in training too.
         with torch.random.fork_rng(devices=[memory.device] if memory.is_cuda else []):
-            for layer in self.encoder["layers"]:
+            for layer in self.layers:
                 x = layer(x, query_pos, key, memory, windows)
         raw = self.predictor(x).float()
         has_window = windows.valid.any(dim=-1, keepdim=True)

@@ -185,7 +185,9 @@ class CmtHead(nn.Module):
         images = images if self.uses_camera else None
         if bev is None and images is None:
             raise ConfigError(f"{type(self).__name__} got neither BEV nor image features that it can use.")
-        batch = len(images) if bev is None else len(bev)
+        if images is not None and lidar2img is None:
+            raise ConfigError(f"{type(self).__name__} got images without lidar2img; give the (B, N, 4, 4) projections.")
+        batch = next(len(features) for features in (bev, images) if features is not None)
         reference = self.reference_points.weight.expand(batch, -1, -1)
         slots = 0
         if denoising is not None:
@@ -198,22 +200,22 @@ class CmtHead(nn.Module):
         if bev is not None:
             features = self.shared_conv(bev)
             memory.append(features.flatten(2).mT)
-            memory_pos.append(self.bev_position(features.shape[-2:]).expand(batch, -1, -1))
-        if images is not None:
+            memory_pos.append(self.bev_position((features.shape[-2], features.shape[-1])).expand(batch, -1, -1))
+        if images is not None and lidar2img is not None:
             # A 4x4 inverse of a pixel projection loses metres in float32.
             img2lidar = torch.linalg.inv(lidar2img.double())
             memory.append(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
-            memory_pos.append(self.image_position(images.shape[-2:], img2lidar, pad_shape))
+            memory_pos.append(self.image_position((images.shape[-2], images.shape[-1]), img2lidar, pad_shape))
             query_pos = query_pos + ray_query_embedding(
                 fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding
             )
         tokens, positions = torch.cat(memory, dim=1), torch.cat(memory_pos, dim=1)
 
         bias, aqr = None, None
-        if self.aqr_weight_generator is not None:
+        if self.aqr_weight_generator is not None and self.attention_bias_generator is not None:
             shapes = MapShapes(
-                None if bev is None else tuple(bev.shape[-2:]),
-                None if images is None else (images.shape[1], *images.shape[-2:]),
+                bev=None if bev is None else (bev.shape[-2], bev.shape[-1]),
+                image=None if images is None else (images.shape[1], images.shape[-2], images.shape[-1]),
             )
             cells = self.locate(reference, lidar2img, shapes, pad_shape)
             weights = self.aqr_weight_generator(query_pos, tokens, positions, cells)
@@ -257,7 +259,8 @@ class CmtHead(nn.Module):
     def cell_m(self, shape: tuple[int, int]) -> tuple[float, float]:
         """(x, y) edge of a BEV cell in metres; without a voxel size the map is taken to fill the range."""
         if self.bbox_coder.voxel_size is not None:
-            return tuple(size * self.downsample_scale for size in self.bbox_coder.voxel_size[:2])
+            size_x, size_y = self.bbox_coder.voxel_size[:2]
+            return size_x * self.downsample_scale, size_y * self.downsample_scale
         x0, y0, _, x1, y1, _ = self.pc_range
         return (x1 - x0) / shape[1], (y1 - y0) / shape[0]
 

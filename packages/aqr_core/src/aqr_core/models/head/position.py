@@ -7,6 +7,7 @@ Source: CMT section 3.2; the divisors of `pos2embed` are upstream's, which diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -102,6 +103,10 @@ class RayEmbedding(nn.Sequential):
         pc_range: x, y, z minimum and maximum in metres.
     """
 
+    depths: Tensor
+    range_min: Tensor
+    range_size: Tensor
+
     def __init__(self, depth_num: int, hidden_dim: int, pc_range: Sequence[float]) -> None:
         super().__init__(
             nn.Linear(3 * depth_num, 4 * hidden_dim), nn.ReLU(inplace=True), nn.Linear(4 * hidden_dim, hidden_dim)
@@ -119,7 +124,7 @@ class RayEmbedding(nn.Sequential):
 
     def forward(self, direction: Tensor, origin: Tensor) -> Tensor:  # type: ignore[override]
         """(..., 3) rays -> (..., hidden_dim); equals the MLP applied to `ray_points`."""
-        first, activation, last = self
+        first, activation, last = cast(tuple[nn.Linear, nn.ReLU, nn.Linear], tuple(self))
         weight = first.weight.unflatten(1, (-1, 3))  # (hidden, depths, 3)
         per_direction = torch.einsum("hdc,d->hc", weight, self.depths)
         hidden = F.linear(direction / self.range_size, per_direction, first.bias)

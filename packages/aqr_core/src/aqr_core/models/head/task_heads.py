@@ -98,7 +98,8 @@ class SeparateTaskHead(nn.Module):
                 channels = head_conv
             branch.append(LayerwiseConv1d(groups, channels, out_channels, final_kernel, bias=True))
             self.add_module(name, nn.Sequential(*branch))
-        nn.init.constant_(self.cls_logits[-1].bias, init_bias)
+            if name == "cls_logits":
+                nn.init.constant_(branch[-1].bias, init_bias)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
         """(L, B, Q, C) -> name -> (L, B, Q, c)."""

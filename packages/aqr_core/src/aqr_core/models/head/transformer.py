@@ -69,9 +69,10 @@ class PETRTransformerDecoderLayer(nn.Module):
             raise ConfigError(f"operation_order is {tuple(operation_order)}; only {OPERATION_ORDER} exists.")
         if len(attn_cfgs) != 2:
             raise ConfigError(f"attn_cfgs has {len(attn_cfgs)} entries; give self-attention, then cross-attention.")
-        self.attentions = nn.ModuleList(build(cfg, MODELS) for cfg in attn_cfgs)
+        attentions = [build(cfg, MODELS) for cfg in attn_cfgs]
+        self.attentions = nn.ModuleList(attentions)
         self.ffns = nn.ModuleList([build(ffn_cfgs, MODELS)])
-        self.embed_dims = self.attentions[0].attn.embed_dims
+        self.embed_dims: int = attentions[0].attn.embed_dims
         self.norms = nn.ModuleList(nn.LayerNorm(self.embed_dims) for _ in range(3))
         self.with_cp = with_cp
 
@@ -113,8 +114,9 @@ class PETRTransformerDecoder(nn.Module):
         super().__init__()
         if not return_intermediate:
             raise ConfigError("return_intermediate=False is not supported: the task heads read every decoder layer.")
-        self.layers = nn.ModuleList(build(transformerlayers, MODELS) for _ in range(num_layers))
-        self.embed_dims = self.layers[0].embed_dims
+        layers = [build(transformerlayers, MODELS) for _ in range(num_layers)]
+        self.layers = nn.ModuleList(layers)
+        self.embed_dims: int = layers[0].embed_dims
         self.post_norm = nn.LayerNorm(self.embed_dims)
 
     def forward(
