@@ -21,7 +21,7 @@ data = dict(
             dict(type="LoadPointsFromFile"),
             dict(type="LoadPointsFromMultiSweeps", sweeps_num=10),
             dict(type="LoadMultiViewImageFromFiles"),
-            dict(type="LoadAnnotations3D"),
+            dict(type="LoadAnnotations3D", zero_unknown_velocity=True),
             dict(
                 type="GlobalRotScaleTransAll",
                 rot_range=[-0.785, 0.785],
