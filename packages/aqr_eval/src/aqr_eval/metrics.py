@@ -67,6 +67,17 @@ class DetectionMetrics:
         return float(np.mean(list(self.mean_dist_aps.values())))
 
     @property
+    def present_classes(self) -> tuple[str, ...]:
+        """Classes with at least one true box that counts."""
+        return tuple(name for name in self.config.class_names if self.curves[name, self.config.dist_th_tp].num_gt)
+
+    @property
+    def mean_ap_present(self) -> float:
+        """The mean over `present_classes`, 0 without any: says more than mAP where data hold a few classes only."""
+        aps = self.mean_dist_aps
+        return float(np.mean([aps[name] for name in self.present_classes] or [0.0]))
+
+    @property
     def tp_errors(self) -> dict[str, float]:
         """Error name -> mean over the classes that have it (mATE, mASE, mAOE, mAVE, mAAE)."""
         return {

@@ -56,7 +56,7 @@ class DatasetEvaluation:
 
 
 def metric_scalars(metrics: Any) -> dict[str, float]:  # noqa: ANN401 - aqr_eval.DetectionMetrics
-    """Flat names for logs: `mAP`, `NDS`, `mATE` ... `mAAE`, `AP/<class>`."""
+    """Flat names for logs: `mAP`, `NDS`, `mAP_present` (classes with true boxes), `mATE` ... `mAAE`, `AP/<class>`."""
     short = {
         "trans_err": "mATE",
         "scale_err": "mASE",
@@ -65,5 +65,6 @@ def metric_scalars(metrics: Any) -> dict[str, float]:  # noqa: ANN401 - aqr_eval
         "attr_err": "mAAE",
     }
     scalars = {"mAP": float(metrics.mean_ap), "NDS": float(metrics.nd_score)}
+    scalars["mAP_present"] = float(metrics.mean_ap_present)
     scalars |= {short[name]: float(value) for name, value in metrics.tp_errors.items()}
     return scalars | {f"AP/{name}": float(value) for name, value in metrics.mean_dist_aps.items()}

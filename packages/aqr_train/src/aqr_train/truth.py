@@ -20,14 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 def ground_truth_of(infos: Any, dataroot: str | Path) -> GroundTruth:  # noqa: ANN401 - aqr_core.infos, either kind
-    """Ground truth of the split that the infos describe.
+    """Ground truth of the keyframes that the infos hold.
 
     Tables, where they lie below `dataroot`, are what the benchmark uses. Without them (mmdet3d pickles, single
     keyframes) the boxes of the infos serve, which lack the bicycle racks that the benchmark leaves out.
     """
-    version = infos.header.dataset_version
-    if version and (Path(dataroot) / version).is_dir():
-        return _from_tables(str(dataroot), version, infos.header.split)
+    header = infos.header
+    if header.split and (Path(dataroot) / header.dataset_version).is_dir():
+        truth = _from_tables(str(dataroot), header.dataset_version, header.split)
+        # Infos of incomplete data hold fewer keyframes than the tables.
+        return truth if len(infos) == len(truth.tokens) else truth.of_samples([info.token for info in infos])
     logger.info("No tables below %s: scoring against the boxes of %s.", dataroot, infos.path)
     return ground_truth_from_infos(infos)
 
