@@ -1,4 +1,4 @@
-"""AQR v3 inside the head: neutral start, gradients, no leak, errors (design/aqr.md section 6)."""
+"""AQR v3 inside the head: neutral start, gradients, no leak, errors."""
 
 from __future__ import annotations
 
@@ -142,6 +142,20 @@ def test_query_without_any_window_gets_neutral_weights(build_v3, tiny_inputs):
     with torch.no_grad():
         weights = head(None, images, lidar2img, pad_shape).aqr.weights
     assert not weights[:, 0].any() and weights.ne(0).any()
+
+
+@pytest.mark.parametrize("backend", ["dense", "window"])
+def test_cameras_that_see_no_query_leave_the_baseline(build_tiny_head, build_v3, tiny_inputs, tiny_truth, backend):
+    _, images, lidar2img, pad_shape = tiny_inputs
+    blind = lidar2img.clone()
+    blind[:, :, 2, 3] -= 1000  # a kilometre ahead of everything
+    head = build_v3(generator=dict(init=dict(bias=1.0)), bias=dict(attention_backend=backend))
+    out = head(None, images, blind, pad_shape)
+    assert not out.aqr.weights.any()
+    plain = build_tiny_head()(None, images, blind, pad_shape)
+    torch.testing.assert_close(out.cls_logits[0], plain.cls_logits[0], atol=1e-5, rtol=1e-5)
+    sum(head.loss(out, *tiny_truth).values()).backward()
+    assert head.reference_points.weight.grad.isfinite().all()
 
 
 @pytest.mark.parametrize(("activation", "neutral"), [("tanh", 0.0), ("sigmoid2", 1.0), ("sigmoid", 0.5)])

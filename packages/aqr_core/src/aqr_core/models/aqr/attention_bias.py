@@ -18,7 +18,7 @@ LARGEST_BIAS = 5.0
 
 @MODELS.register_module()
 class AttentionBiasGenerator(AqrVariant):
-    """Bias `scale * weight * g` on the tokens in a query's windows, 0 elsewhere (design/aqr.md section 5).
+    """Bias `scale * weight * g` on the tokens in a query's windows, 0 elsewhere (docs/aqr.md).
 
     Args:
         window_size: window edge in cells; one number, or `[camera, lidar]`.

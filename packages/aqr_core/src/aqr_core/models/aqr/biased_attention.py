@@ -186,8 +186,8 @@ class _Windows:
         self.scale = 1 / math.sqrt(query.shape[-1])
         self.rows = flat_rows(index, key.shape[2])
         self.query = spread_heads(_side_by_side(query), self.heads)  # (B * Q, A, C)
-        self.key = gather_windows(_side_by_side(key), self.rows, index.shape[-1])  # (B * Q, W, C)
-        self.value = gather_windows(_side_by_side(value), self.rows, index.shape[-1])
+        self.key = gather_windows(_side_by_side(key), self.rows)  # (B * Q, W, C)
+        self.value = gather_windows(_side_by_side(value), self.rows)
         self.logits = self.query @ self.key.mT * self.scale  # (B * Q, A, W)
 
     def expm1(self, bias: Tensor) -> Tensor:

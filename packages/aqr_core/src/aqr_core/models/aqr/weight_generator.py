@@ -36,14 +36,14 @@ class WindowAttention(PackedAttention):
     def forward_windows(self, query: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
         """(B, Q, C), (B, T, C), (B, T, C) -> (B, Q, C); zero before the output bias where a window is empty."""
         query, key, value = self.project(query, key, value)
-        (batch, _, window), channels = windows.index.shape, self.embed_dims
         rows = flat_rows(windows.index, key.shape[1])
-        k, v = gather_windows(key, rows, window), gather_windows(value, rows, window)  # (B * Q, W, C)
-        logits = spread_heads(query, self.num_heads) @ k.mT / math.sqrt(channels // self.num_heads)  # (B * Q, A, W)
+        k, v = gather_windows(key, rows), gather_windows(value, rows)  # (B * Q, W, C)
+        scale = math.sqrt(self.embed_dims // self.num_heads)
+        logits = spread_heads(query, self.num_heads) @ k.mT / scale  # (B * Q, A, W)
         valid = windows.valid.flatten(0, 1).unsqueeze(1)
         share = logits.masked_fill(~valid, torch.finfo(logits.dtype).min).softmax(dim=-1) * valid
         share = F.dropout(share, self.dropout, self.training)
-        return self.out_proj(pick_heads(share @ v, batch))
+        return self.out_proj(pick_heads(share @ v, len(query)))
 
 
 class _WindowAttentionBlock(nn.Module):
@@ -75,7 +75,7 @@ class WindowEncoderLayer(nn.Module):
 
 @MODELS.register_module()
 class AQRWeightGenerator(nn.Module):
-    """One LiDAR and one camera weight per query (design/aqr.md section 3).
+    """One LiDAR and one camera weight per query (docs/aqr.md).
 
     Args:
         embed_dims, num_heads, num_layers, feedforward_channels, dropout: of the window encoder.

@@ -11,19 +11,20 @@ from torch import Tensor
 
 
 def flat_rows(index: Tensor, num_tokens: int) -> Tensor:
-    """(B, Q, W) token indices -> (B * Q * W,) row numbers in flattened (B * T, C) tokens."""
+    """(B, Q, W) token indices -> (B * Q, W) row numbers in flattened (B * T, C) tokens."""
     first = torch.arange(len(index), device=index.device).view(-1, 1, 1) * num_tokens
-    return (index + first).flatten()
+    return (index + first).flatten(0, 1)
 
 
-def gather_windows(tokens: Tensor, rows: Tensor, window: int) -> Tensor:
-    """(B, T, C) tokens -> (B * Q, W, C) at `rows` from `flat_rows`."""
-    return tokens.reshape(-1, tokens.shape[-1]).index_select(0, rows).unflatten(0, (-1, window))
+def gather_windows(tokens: Tensor, rows: Tensor) -> Tensor:
+    """(B, T, C) tokens -> (B * Q, W, C) at `rows` from `flat_rows`; W is 0 where no camera sees any query."""
+    channels = tokens.shape[-1]
+    return tokens.reshape(-1, channels).index_select(0, rows.flatten()).view(*rows.shape, channels)
 
 
 def scatter_windows(tokens: Tensor, rows: Tensor, added: Tensor) -> Tensor:
     """(B, T, C) tokens plus (B * Q, W, C) at `rows`."""
-    return tokens.reshape(-1, tokens.shape[-1]).index_add(0, rows, added.flatten(0, 1)).view(tokens.shape)
+    return tokens.reshape(-1, tokens.shape[-1]).index_add(0, rows.flatten(), added.flatten(0, 1)).view(tokens.shape)
 
 
 def spread_heads(x: Tensor, heads: int) -> Tensor:

@@ -1,8 +1,8 @@
 """The CUDA route of the sparse encoder: spconv 2.x kernels behind our own layers.
 
-Never executed on CUDA where this release was built (no GPU there); what its tests cover is that spconv's CPU forward on
-one thread gives our numbers for our weights. Known of spconv 2.3: weights are (out, kz, ky, kx, in) as ours; indices
-must be contiguous int32; an empty tensor is refused; the CPU backward crashes and several CPU threads race.
+Its tests hold spconv's CPU forward on one thread to our numbers for our weights; no test has run it on CUDA yet. Known
+of spconv 2.3: weights are (out, kz, ky, kx, in) as ours; indices must be contiguous int32; an empty tensor is refused;
+the CPU backward crashes and several CPU threads race.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def choose_backend(requested: str, device_type: str) -> str:
     elif device_type != "cuda":
         chosen, reason = "torch", "spconv's CPU kernels race and have no backward"
     elif not installed:
-        chosen, reason = "torch", "spconv is not installed; install spconv-cu12x for faster kernels"
+        chosen, reason = "torch", "spconv is not installed; `make setup SPCONV=spconv-cuda` gives faster kernels"
     else:
         chosen, reason = "spconv", "CUDA and spconv are present"
     _log.info("Sparse convolutions on %s run on %s: %s.", device_type, chosen, reason)
