@@ -63,7 +63,7 @@ def build_trainer(
     load_initial: bool = True,
 ) -> Trainer:
     """Everything a run needs, on the accelerator's device, ready to `fit`, or to `resume` without initial weights."""
-    seed = int(config.get("seed") or 0)
+    seed = _seed(config)
     data = read_section(DataSettings, config, "data")
     settings = read_section(TrainSettings, config, "train")
     seed_all(seed)  # the same initial weights on every process
@@ -106,19 +106,35 @@ def build_trainer(
 def build_model(
     config: Mapping[str, Any], *, load_initial: bool = True
 ) -> tuple[nn.Module, torch.optim.Optimizer, Grouping]:
-    """Detector with frozen parts set, weights of `load_from` unless told otherwise, and its optimiser."""
+    """Detector with frozen parts set, weights of `load_from` unless told otherwise, and its optimiser.
+
+    Raises:
+        ConfigError: no model section, or parts that are frozen and have no weights to be frozen at.
+        CheckpointError: see `check_initial_weights`.
+    """
     if "model" not in config:
         raise ConfigError("The config has no 'model' section; inherit one from _base_ or add it.")
     settings = read_section(OptimizerSettings, config, "optimizer")
     model: nn.Module = build_detector(config["model"])
     grouping = build_grouping(model, settings.lr, settings.weight_decay, settings.param_groups)
-    if load_initial and config.get("load_from"):
-        path = find_checkpoint(config["load_from"])
-        report = load_weights(model, path, strict=False)
-        check_initial_weights(path, report, grouping)
+    if load_initial:
+        _load_initial(model, config.get("load_from"), grouping)
     beta1, beta2 = settings.betas
     optimizer = torch.optim.AdamW(grouping.optimizer_groups(model, beta1), lr=settings.lr, betas=(beta1, beta2))
     return model, optimizer, grouping
+
+
+def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -> None:
+    if load_from:
+        path = find_checkpoint(load_from)
+        check_initial_weights(path, load_weights(model, path, strict=False), grouping)
+        return
+    frozen = sorted(grouping.frozen_names)
+    if frozen:
+        raise ConfigError(
+            f"The config freezes {frozen[0]} and {len(frozen) - 1} more parameters, which would stay random because "
+            "load_from is not set; add --cfg-options load_from=CHECKPOINT or freeze nothing."
+        )
 
 
 def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) -> None:
@@ -134,10 +150,16 @@ def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) ->
             f"{path} belongs to another model: {report.mismatched[0]} and {len(report.mismatched) - 1} more tensors "
             "differ in shape; choose the checkpoint of this model."
         )
-    frozen = {name for group in grouping.groups if group.frozen for name in group.names}
-    untrained = [name for name in report.missing if name in frozen]
+    untrained = [name for name in report.missing if name in grouping.frozen_names]
     if untrained:
         raise CheckpointError(
             f"{path} lacks {untrained[0]} and {len(untrained) - 1} more frozen parameters, which would stay random; "
             "choose a checkpoint that holds them or do not freeze them."
         )
+
+
+def _seed(config: Mapping[str, Any]) -> int:
+    seed = config.get("seed", 0)
+    if not isinstance(seed, int) or seed < 0:
+        raise ConfigError(f"seed is {seed!r}; give a whole number from 0.")
+    return seed

@@ -71,6 +71,11 @@ class Grouping:
     groups: tuple[Group, ...]
     norm_eval: tuple[nn.Module, ...]
 
+    @property
+    def frozen_names(self) -> set[str]:
+        """Full names of the parameters that do not train."""
+        return {name for group in self.groups if group.frozen for name in group.names}
+
     def optimizer_groups(self, model: nn.Module, beta1: float) -> list[dict[str, Any]]:
         """Arguments for AdamW; `base_lr` and `base_beta1` are what the schedule scales."""
         parameters = dict(model.named_parameters())
