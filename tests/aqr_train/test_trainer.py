@@ -92,6 +92,23 @@ def test_resume_on_another_number_of_processes_keeps_the_order_and_says_what_cha
     assert "Resuming on 1 processes a run of 2" in (second / "log.txt").read_text()
 
 
+@pytest.mark.parametrize(
+    ("done", "batch_size", "epochs"),
+    [
+        (4, 4, [1, 1, 1, 2, 2]),  # eight samples of twelve are seen, one step is left of the pass
+        (5, 5, [1, 2, 2, 3]),  # ten are seen, too few are left for a step
+    ],
+)
+def test_resume_with_another_batch_size_goes_on_behind_the_samples_seen(
+    train: Train, scalars: Scalars, done: int, batch_size: int, epochs: list[int]
+) -> None:
+    first = train("first", "--cfg-options", "train.save_every=1", "train.keep=0")
+    checkpoint = str(first / "checkpoints" / f"step_{done:07d}")
+    options = ["--cfg-options", f"data.batch_size={batch_size}", "train.max_steps=9"]
+    second = train("second", "--resume", checkpoint, *options)
+    assert [record["epoch"] for record in scalars(second)] == epochs
+
+
 def test_a_used_work_dir_is_not_overwritten(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
     train("run")
     train("run", expect=2)
@@ -120,7 +137,9 @@ def test_non_finite_gradient_names_the_parameter(train: Train, capsys: pytest.Ca
 
 
 def test_dry_run_prints_config_and_plan_and_writes_nothing(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
-    folder = train("dry", "--dry-run", "--cfg-options", "optimizer.param_groups={'stem.*': {'frozen': True}}")
+    options = (f"load_from={train('first')}", "optimizer.param_groups={'stem.*': {'frozen': True}}")
+    capsys.readouterr()
+    folder = train("dry", "--dry-run", "--cfg-options", *options)
     shown = capsys.readouterr().out
     assert "max_steps=10" in shown and "effective batch   2 = 2 x 1" in shown
     assert "stem.*" in shown and "frozen" in shown and "step       9: lr" in shown
@@ -144,12 +163,15 @@ def test_load_from_takes_weights_and_refuses_random_frozen_ones(
     assert "lacks stem.0.weight and 3 more frozen parameters" in capsys.readouterr().err
     train("sixth", "--cfg-options", "load_from=no_such_weights", expect=2)
     assert "neither a path nor shipped weights" in capsys.readouterr().err
+    train("seventh", "--cfg-options", "optimizer.param_groups={'stem.*': {'frozen': True}}", expect=2)
+    assert "freezes stem.0.bias and 3 more parameters, which would stay random" in capsys.readouterr().err
 
 
 def test_frozen_parts_and_statistics_stay_bit_equal(train: Train) -> None:
     folder = train(
         "frozen",
         "--cfg-options",
+        f"load_from={train('first')}",
         "optimizer.param_groups={'stem.*': {'frozen': True}}",
         "train.save_every=1",
         "train.keep=0",
@@ -179,6 +201,7 @@ def test_bf16_trains_and_keeps_float32_weights(train: Train) -> None:
         (["data.train.length=0"], "data.train holds no sample"),
         (["data.train.broken=1"], "sample 1 is truncated"),
         (["train.grad_clip=-1.0"], "train.grad_clip is -1.0"),
+        (["seed=-1"], "seed is -1; give a whole number"),
     ],
 )
 def test_wrong_settings_are_one_sentence(

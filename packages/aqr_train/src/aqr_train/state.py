@@ -26,6 +26,15 @@ class TrainState:
         if self.batch == steps_per_epoch:
             self.epoch, self.batch = self.epoch + 1, 0
 
+    def rescale(self, batch_before: int, batch_now: int, steps_per_epoch: int) -> None:
+        """Go on with another global batch behind the samples already used.
+
+        Where fewer than a batch of them are left the next pass begins: an empty rest would never end.
+        """
+        self.batch = self.batch * batch_before // batch_now
+        if self.batch >= steps_per_epoch:
+            self.epoch, self.batch = self.epoch + 1, 0
+
     def state_dict(self) -> dict[str, int]:
         """Plain numbers for the checkpoint."""
         return asdict(self)

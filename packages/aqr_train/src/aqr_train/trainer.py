@@ -125,6 +125,7 @@ class Trainer:
         return {
             "position": self.state.state_dict(),
             "world_size": self.accelerator.num_processes,
+            "batch_size": self.data.batch_size,
             "optimizer": self.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else {},
             "random": gather_object([random_state()]),
@@ -134,8 +135,8 @@ class Trainer:
     def resume(self, folder: Path) -> None:
         """Continue the run that wrote this checkpoint folder.
 
-        With another number of processes the position is kept in samples of the pass, and what cannot be the
-        same (dropout masks, gradient rounding) is said in the log.
+        With another number of processes or batch size the position is kept in samples of the pass, and what cannot
+        be the same (dropout masks, gradient rounding) is said in the log.
         """
         state = read_trainer_state(folder)
         load_weights(self.plain_model, folder)
@@ -149,12 +150,13 @@ class Trainer:
         if world_size == state["world_size"]:
             set_random_state(state["random"][self.accelerator.process_index])
         else:
-            self.state.batch = self.state.batch * state["world_size"] // world_size
             logger.warning(
                 "Resuming on %d processes a run of %d: the order of samples is kept, dropout masks are not.",
                 world_size,
                 state["world_size"],
             )
+        before = state["world_size"] * state.get("batch_size", self.data.batch_size)
+        self.state.rescale(before, world_size * self.data.batch_size, self.steps_per_epoch)
         logger.info("Resumed from %s at step %d.", folder, self.state.step)
 
     def _run_epoch(self) -> None:
