@@ -55,8 +55,9 @@ class ScalarLogger(Callback):
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Add the step to the current means; write them when due."""
-        for name, loss in result.losses.items():
-            self._sums[f"train/{name}"] = self._sums.get(f"train/{name}", 0.0) + float(loss)
+        values = torch.stack([loss.float() for loss in result.losses.values()]).tolist()  # one wait for the device
+        for name, value in zip(result.losses, values, strict=True):
+            self._sums[f"train/{name}"] = self._sums.get(f"train/{name}", 0.0) + value
         if result.skipped:
             self._sums["train/skipped"] = self._sums.get("train/skipped", 0.0) + 1.0
         else:

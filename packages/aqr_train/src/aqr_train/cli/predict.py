@@ -29,5 +29,6 @@ def run(arguments: argparse.Namespace) -> int:
     inference = open_run(arguments)
     with Bars("keyframes") as bars:
         inference.predict(arguments.out, lambda done, total: bars.show("predict", done, total))
-    Console().print(f"{arguments.out}: detections of {len(inference.dataset)} keyframes.", soft_wrap=True)
+    if inference.is_main:
+        Console().print(f"{arguments.out}: detections of {len(inference.dataset)} keyframes.", soft_wrap=True)
     return 0
