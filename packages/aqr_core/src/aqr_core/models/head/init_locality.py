@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from aqr_core.models.head.cmt_head import CmtHead
 
 # Hidden units of the BEV MLP: bumps along one axis. Their height trades the sensitivity of the first layer against
-# that of the second; with these the code survives training at the learning rate of the other weights.
+# that of the second. The code still wants a smaller learning rate than the other weights (docs/experiment-log.md).
 BUMP_RADIUS = 0.05  # of the range, half the width
 BUMP_HEIGHT = 4.0
 BUMP_PENALTY = 1e-4  # of the least squares, relative to the largest eigenvalue

@@ -9,8 +9,8 @@ optimizer = dict(
     lr=8e-4,
     weight_decay=0.01,
     param_groups={
-        "pts_bbox_head.bev_embedding.*": dict(lr_mult=0.02, decay_mult=0.0),
-        "pts_bbox_head.rv_embedding.*": dict(lr_mult=0.02, decay_mult=0.0),
+        "pts_bbox_head.bev_embedding.*": dict(lr_mult=0.05, decay_mult=0.0),
+        "pts_bbox_head.rv_embedding.*": dict(lr_mult=0.05, decay_mult=0.0),
     },
 )
 schedule = dict(type="cosine", warmup_steps=200, min_ratio=0.02)
