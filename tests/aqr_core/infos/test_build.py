@@ -52,6 +52,23 @@ def test_all_missing_files_are_counted_before_any_work(tiny_root, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_long_list_of_missing_files_is_complete_in_a_file_of_its_own(tiny_root, tmp_path):
+    removed = [
+        path for folder in ("samples/CAM_BACK", "sweeps/LIDAR_TOP") for path in (tiny_root.path / folder).iterdir()
+    ]
+    kept = {path: path.read_bytes() for path in removed}
+    for path in removed:
+        path.unlink()
+    with pytest.raises(DataError, match=r"lacks 6 sensor files: .* and 1 more, all listed in .*missing_files\.txt"):
+        build(tiny_root, tmp_path)
+    report = tmp_path / "missing_files.txt"
+    assert {tiny_root.path / line for line in report.read_text().splitlines()} == set(removed)
+    for path, content in kept.items():
+        path.write_bytes(content)
+    build(tiny_root, tmp_path)
+    assert not report.exists()
+
+
 def test_missing_table_is_named(tiny_root, tmp_path):
     (tiny_root.path / "v1.0-mini/ego_pose.json").unlink()
     with pytest.raises(DataError, match=r"ego_pose\.json"):

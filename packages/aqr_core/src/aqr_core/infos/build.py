@@ -22,6 +22,8 @@ from aqr_eval.nuscenes.tables import Keyframe, NuScenesTables
 
 logger = logging.getLogger(__name__)
 
+MISSING_FILES = "missing_files.txt"
+_SHOWN = 5  # names in an error before the rest goes to that file
 _SPLITS_OF = {"mini": ("mini_train", "mini_val"), "trainval": ("train", "val"), "test": ("test",)}  # by version's end
 
 Progress = Callable[[str, int, int], None]  # split, keyframes done, keyframes in the split
@@ -54,7 +56,8 @@ def build_infos(
         split -> file.
 
     Raises:
-        DataError: missing tables or sensor files (all are counted, the first named), an unknown or empty split.
+        DataError: missing tables or sensor files (all named; a long list goes to `missing_files.txt` in `out_dir`), an
+            unknown or empty split.
     """
     dataroot, out_dir = Path(dataroot), Path(out_dir)
     tables = NuScenesTables(dataroot, version)
@@ -68,7 +71,8 @@ def build_infos(
             raise DataError(f"No scene of split '{split}' is in {dataroot / version}; choose another split or version.")
     files = _SensorFiles(dataroot)
     if require_files:
-        _require_files(tables, [name for names in scenes.values() for name in names], max_sweeps, files)
+        every_scene = [name for names in scenes.values() for name in names]
+        _require_files(tables, every_scene, max_sweeps, files, out_dir / MISSING_FILES)
     source = _fingerprint(dataroot / version)
     out_dir.mkdir(parents=True, exist_ok=True)
     written = {}
@@ -177,16 +181,22 @@ def _own_files(keyframe: Keyframe) -> Iterator[str]:
         yield camera.filename
 
 
-def _require_files(tables: NuScenesTables, scenes: Sequence[str], max_sweeps: int, files: _SensorFiles) -> None:
+def _require_files(
+    tables: NuScenesTables, scenes: Sequence[str], max_sweeps: int, files: _SensorFiles, report: Path
+) -> None:
     missing: dict[str, None] = {}  # a set that keeps the order of the tables
     for keyframe in tables.keyframes(scenes, max_sweeps=max_sweeps):
         sweeps = (sweep.filename for sweep in keyframe.sweeps)
         missing.update((name, None) for name in (*_own_files(keyframe), *sweeps) if name not in files)
+    report.unlink(missing_ok=True)
     if missing:
-        first = ", ".join(list(missing)[:5])
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        shown, more = ", ".join(list(missing)[:_SHOWN]), ""
+        if len(missing) > _SHOWN:
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_text("".join(f"{name}\n" for name in missing), encoding="utf-8")
+            more = f" and {len(missing) - _SHOWN} more, all listed in {report}"
         raise DataError(
-            f"{tables.dataroot} lacks {len(missing)} sensor files: {first}{more}; unpack the missing archives there, "
+            f"{tables.dataroot} lacks {len(missing)} sensor files: {shown}{more}; unpack the missing archives there, "
             "or keep only the keyframes whose files exist (`--allow-missing`, require_files=False)."
         )
 
