@@ -3,7 +3,7 @@
     python -m aqr_train real_keyframe --work-dir work_dirs/real_keyframe
 
 A check that real data goes in right and comes out right, not a benchmark: it trains and is scored on the same frame.
-`docs/real-data.md` has the twelve-keyframe version of the same command. Hardware: two CPU cores. Result: see there.
+`docs/data.md` has the twelve-keyframe version of the same command. Hardware: two CPU cores. Result: see there.
 """
 
 _base_ = "cmt_aqr_tiny_scratch.py"
