@@ -167,6 +167,14 @@ def test_load_from_takes_weights_and_refuses_random_frozen_ones(
     assert "freezes stem.0.bias and 3 more parameters, which would stay random" in capsys.readouterr().err
 
 
+def test_a_validation_that_fails_costs_no_training(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ("data.val={'type': 'ToyDataset', 'broken': 0}", "train.val_every=0")
+    folder = train("run", "--cfg-options", *options, expect=2)
+    assert "sample 0 is truncated" in capsys.readouterr().err
+    checkpoint = latest_checkpoint(folder)
+    assert checkpoint is not None and read_meta(checkpoint)["step"] == 10
+
+
 def test_frozen_parts_and_statistics_stay_bit_equal(train: Train) -> None:
     folder = train(
         "frozen",

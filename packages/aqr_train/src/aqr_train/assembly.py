@@ -74,19 +74,18 @@ def build_trainer(
     if len(dataset) == 0:
         raise ConfigError("data.train holds no sample; check its infos.")
     per_epoch = steps_per_epoch(len(dataset), data.batch_size, accelerator.num_processes)
-    callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console)]
+    meta = {
+        "classes": list(getattr(dataset, "classes", ())),
+        "seed": seed,
+        "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
+    }
+    callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console), Checkpointer(dump(config), meta)]
     if data.val is not None and settings.val_every is not None:
         val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
         evaluation = DatasetEvaluation(
             val_set, collate, accelerator, batch_size=data.batch_size, num_workers=data.num_workers
         )
         callbacks.append(Evaluator(evaluation))
-    meta = {
-        "classes": list(getattr(dataset, "classes", ())),
-        "seed": seed,
-        "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
-    }
-    callbacks.append(Checkpointer(dump(config), meta))
     return Trainer(
         model,
         optimizer,

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 class Checkpointer(Callback):
     """Writes `checkpoints/step_<n>/` every `save_every` steps and after the last, and points `latest` at it.
 
-    Listed last, so that what other callbacks did at this step is part of what is saved.
+    Listed behind the callbacks whose state is saved, and before validation: what fails there costs no training.
 
     Args:
         config_text: the resolved config, stored with the weights.
