@@ -181,8 +181,11 @@ def save_checkpoint(
 def write_text(path: Path, text: str) -> None:
     """Write a small file under a temporary name, then rename it."""
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    os.replace(unfinished, path)
+    try:
+        unfinished.write_text(text, encoding="utf-8")
+        os.replace(unfinished, path)
+    finally:
+        unfinished.unlink(missing_ok=True)
 
 
 def _replace_folder(source: Path, target: Path) -> None:
