@@ -4,16 +4,6 @@ import numpy as np
 
 from aqr_core.structures import frames
 
-QUARTER_TURN = np.array([[0.0, -1, 0, 10], [1, 0, 0, 20], [0, 0, 1, 30], [0, 0, 0, 1]])
-
-
-def test_transform_points_by_hand():
-    np.testing.assert_allclose(frames.transform_points(QUARTER_TURN, np.array([[1.0, 2, 3]])), [[8, 21, 33]])
-
-
-def test_invert_rigid_undoes():
-    np.testing.assert_allclose(frames.invert_rigid(QUARTER_TURN) @ QUARTER_TURN, np.eye(4), atol=1e-12)
-
 
 def test_projection_by_hand():
     cam2img = np.array([[100.0, 0, 50], [0, 200, 60], [0, 0, 1]])

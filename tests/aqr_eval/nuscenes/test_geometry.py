@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from aqr_eval.nuscenes.geometry import (
+    invert_rigid,
     matrix_to_quaternion,
     multiply_quaternions,
     pose_matrix,
     quaternion_to_matrix,
+    transform_points,
     yaw_from_quaternion,
     yaw_to_quaternion,
 )
@@ -57,3 +59,10 @@ def test_pose_matrix_of_many():
     poses = pose_matrix(np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([[1.0, 0, 0, 0], [HALF, 0, 0, HALF]]))
     np.testing.assert_allclose(poses[0] @ [1, 1, 1, 1], [2, 3, 4, 1])
     np.testing.assert_allclose(poses[1] @ [1, 0, 0, 1], [4, 6, 6, 1])
+
+
+def test_rigid_transform_by_hand_and_back():
+    quarter_turn = np.array([[0.0, -1, 0, 10], [1, 0, 0, 20], [0, 0, 1, 30], [0, 0, 0, 1]])
+    np.testing.assert_allclose(transform_points(quarter_turn, np.array([1.0, 2, 3])), [8, 21, 33])
+    many = np.arange(24.0).reshape(4, 2, 3)
+    np.testing.assert_allclose(transform_points(invert_rigid(quarter_turn), transform_points(quarter_turn, many)), many)

@@ -15,7 +15,6 @@ from aqr_eval.report.projection import (
     clip_near,
     clip_to_frame,
     project,
-    transform,
 )
 
 INTRINSIC = np.array([[100.0, 0, 80], [0, 100, 45], [0, 0, 1]])
@@ -46,9 +45,7 @@ def test_edges_are_the_twelve_of_a_box():
     assert sorted(lengths.tolist()) == [1] * 4 + [2] * 4 + [4] * 4
 
 
-def test_transform_and_project_by_hand():
-    matrix = np.array([[0.0, -1, 0, 5], [1, 0, 0, 6], [0, 0, 1, 7], [0, 0, 0, 1]])
-    np.testing.assert_allclose(transform(np.array([1.0, 2, 3]), matrix), [3, 7, 10], atol=1e-9)
+def test_project_by_hand():
     np.testing.assert_allclose(project(np.array([1.0, -0.5, 4]), INTRINSIC), [105, 32.5], atol=1e-9)
 
 

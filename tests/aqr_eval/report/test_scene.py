@@ -7,10 +7,11 @@ import math
 import numpy as np
 import pytest
 
+from aqr_eval.nuscenes.geometry import invert_rigid, transform_points
 from aqr_eval.nuscenes.tables import NuScenesTables
 from aqr_eval.report.bev import CANVAS, RANGE_M, read_points, to_canvas
 from aqr_eval.report.colors import HEIGHT_STOPS, height_colors
-from aqr_eval.report.projection import invert, project, transform
+from aqr_eval.report.projection import project
 from aqr_eval.report.scene import choose_samples, find_keyframe
 from aqr_eval.report.tables import best_of, number
 
@@ -26,7 +27,7 @@ def test_samples_spread_over_scenes(dataroot, count, chosen):
 
 def test_keyframe_projects_global_points_by_hand(dataroot):
     camera = find_keyframe(NuScenesTables(dataroot, "v1.0-mini"), "s1").cameras["CAM_FRONT"]
-    point = transform(np.array([11.0, -2, 3]), invert(camera.ego2global @ camera.sensor2ego))
+    point = transform_points(invert_rigid(camera.ego2global @ camera.sensor2ego), np.array([11.0, -2, 3]))
     # The camera sits at (1, 0, 1): depth 10, 2 to the right, 2 up.
     np.testing.assert_allclose(point, [2, -2, 10], atol=1e-12)
     np.testing.assert_allclose(project(point, camera.intrinsic), [100, 25], atol=1e-9)

@@ -4,18 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from aqr_eval.nuscenes.geometry import invert_rigid, transform_points
 
-def transform_points(src2dst: np.ndarray, points: np.ndarray) -> np.ndarray:
-    """(4, 4) matrix applied to (P, 3) points -> (P, 3)."""
-    return points @ src2dst[:3, :3].T + src2dst[:3, 3]
-
-
-def invert_rigid(src2dst: np.ndarray) -> np.ndarray:
-    """Inverse of a rotation-translation matrix, exact where a general inverse is not."""
-    dst2src = np.eye(4)
-    dst2src[:3, :3] = src2dst[:3, :3].T
-    dst2src[:3, 3] = -src2dst[:3, :3].T @ src2dst[:3, 3]
-    return dst2src
+__all__ = ["invert_rigid", "lidar2img_from", "project_points", "transform_points"]
 
 
 def lidar2img_from(cam2img: np.ndarray, lidar2cam: np.ndarray) -> np.ndarray:

@@ -77,3 +77,17 @@ def pose_matrix(translation: ArrayLike, rotation_wxyz: ArrayLike) -> FloatArray:
     matrix[..., :3, 3] = translation
     matrix[..., 3, 3] = 1.0
     return matrix
+
+
+def transform_points(src2dst: FloatArray, points: FloatArray) -> FloatArray:
+    """(4, 4) rigid transform applied to (..., 3) points."""
+    moved: FloatArray = points @ src2dst[:3, :3].T + src2dst[:3, 3]
+    return moved
+
+
+def invert_rigid(src2dst: FloatArray) -> FloatArray:
+    """Inverse of a (4, 4) rotation-translation matrix, exact where a general inverse is not."""
+    dst2src = np.eye(4)
+    dst2src[:3, :3] = src2dst[:3, :3].T
+    dst2src[:3, 3] = -src2dst[:3, :3].T @ src2dst[:3, 3]
+    return dst2src

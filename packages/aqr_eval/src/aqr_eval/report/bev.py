@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from aqr_eval.nuscenes.errors import DataError
+from aqr_eval.nuscenes.geometry import invert_rigid, transform_points
 from aqr_eval.nuscenes.tables import SensorFrame
 from aqr_eval.report.boxes import DrawnBoxes
 from aqr_eval.report.colors import height_colors
-from aqr_eval.report.projection import invert, transform
 
 Array = NDArray[np.float64]
 
@@ -38,8 +38,8 @@ def bev_svg(points_path: Path, lidar: SensorFrame, truth: DrawnBoxes, prediction
     Raises:
         DataError: the point file is missing or its length is not a whole number of points.
     """
-    global2ego = invert(lidar.ego2global)
-    points = transform(read_points(points_path), lidar.sensor2ego)
+    global2ego = invert_rigid(lidar.ego2global)
+    points = transform_points(lidar.sensor2ego, read_points(points_path))
     parts = [
         f'<svg class="bev" viewBox="0 0 {CANVAS} {CANVAS}" role="img" aria-label="Bird\'s-eye view">',
         f'<image href="{_points_uri(points)}" width="{CANVAS}" height="{CANVAS}"/>',
@@ -110,7 +110,7 @@ def _rings() -> str:
 
 def _outlines(boxes: DrawnBoxes, global2ego: Array) -> str:
     """Footprint, heading tick and velocity arrow of every box whose centre lies in view."""
-    corners = transform(boxes.corners, global2ego)
+    corners = transform_points(global2ego, boxes.corners)
     velocity = boxes.velocity @ global2ego[:2, :2].T
     parts = []
     for i, footprint in enumerate(corners[:, _LOWER_FACE]):

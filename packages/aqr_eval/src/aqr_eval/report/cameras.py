@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from aqr_eval.nuscenes.errors import DataError
+from aqr_eval.nuscenes.geometry import invert_rigid
 from aqr_eval.nuscenes.tables import SensorFrame
 from aqr_eval.report.boxes import DrawnBoxes
-from aqr_eval.report.projection import box_segments, invert
+from aqr_eval.report.projection import box_segments
 
 Array = NDArray[np.float64]
 
@@ -39,7 +40,7 @@ def camera_svg(image_path: Path, camera: SensorFrame, truth: DrawnBoxes, predict
     scale = CANVAS_WIDTH / width
     canvas_height = height * scale
     to_canvas = np.diag([scale, scale, 1.0])
-    global2camera = invert(camera.ego2global @ camera.sensor2ego)
+    global2camera = invert_rigid(camera.ego2global @ camera.sensor2ego)
 
     def segments(boxes: DrawnBoxes) -> tuple[Array, NDArray[np.bool_]]:
         intrinsic = to_canvas @ camera.intrinsic

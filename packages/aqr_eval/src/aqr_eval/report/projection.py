@@ -1,4 +1,4 @@
-"""From a global 3D box to line segments on an image: corners, rigid transforms, near plane, pinhole, image frame.
+"""From a global 3D box to line segments on an image: corners, near plane, pinhole, image frame.
 
 Segments are clipped in 3D before they are divided by depth: an edge that passes through the camera plane would
 otherwise turn inside out, and a box behind the camera would show up mirrored.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from aqr_eval.nuscenes.geometry import quaternion_to_matrix
+from aqr_eval.nuscenes.geometry import quaternion_to_matrix, transform_points
 
 Array = NDArray[np.float64]
 
@@ -37,19 +37,6 @@ def box_corners(translation: Array, size_wlh: Array, rotation_wxyz: Array) -> Ar
     """
     offsets = _CORNER_SIGNS * (size_wlh[:, None, [1, 0, 2]] / 2)
     return offsets @ quaternion_to_matrix(rotation_wxyz).transpose(0, 2, 1) + translation[:, None]
-
-
-def transform(points: Array, src2dst: Array) -> Array:
-    """(..., 3) points moved by a (4, 4) rigid transform."""
-    return points @ src2dst[:3, :3].T + src2dst[:3, 3]
-
-
-def invert(src2dst: Array) -> Array:
-    """(4, 4) rigid transform -> its inverse."""
-    dst2src = np.eye(4)
-    dst2src[:3, :3] = src2dst[:3, :3].T
-    dst2src[:3, 3] = -src2dst[:3, :3].T @ src2dst[:3, 3]
-    return dst2src
 
 
 def project(points: Array, intrinsic: Array) -> Array:
@@ -119,7 +106,7 @@ def box_segments(
     Returns:
         (N, 12, 2, 2) segments in pixels and the (N, 12) mask of the visible ones.
     """
-    edges = transform(corners, corners2camera)[:, EDGES]
+    edges = transform_points(corners2camera, corners)[:, EDGES]
     clipped, in_front = clip_near(edges)
     # Dropped segments may hold a zero depth; any positive depth keeps the division quiet.
     pixels = project(np.where(in_front[..., None, None], clipped, 1.0), intrinsic)
