@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from aqr_eval.config import TP_ERRORS, DetectionConfig
 from aqr_eval.curves import Curve, average_precision, mean_error
+from aqr_eval.whole_files import replacing
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,16 +124,10 @@ class DetectionMetrics:
 
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
-    """Writes strict JSON under a temporary name, then renames."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    """Writes strict JSON; an interrupted run leaves no partial file."""
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    return Path(path)
 
 
 def _without_nan(value: Any) -> Any:  # noqa: ANN401  # any JSON value

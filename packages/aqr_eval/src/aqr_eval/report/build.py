@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from aqr_eval.report.scalars import read_scalars
 from aqr_eval.report.scene import choose_samples, find_keyframe, scene_block
 from aqr_eval.report.tables import class_table, headline_table
 from aqr_eval.submission import Submission, load_submission
+from aqr_eval.whole_files import replacing
 
 _CLASSES_LEAD = (
     "AP is the mean over the four distances within which a prediction may match a true box. The errors are those of "
@@ -92,7 +92,9 @@ def build_report(
         viewer = scene_viewer(blocks, list(submissions), best)
         sections.append(Section("Samples", _SAMPLES_LEAD.format(threshold=score_threshold), viewer))
     facts = (version, split, f"{len(truth.tokens):,} samples")
-    return _write(Path(out), assemble(title, facts, sections, names))
+    with replacing(out) as temporary:
+        temporary.write_text(assemble(title, facts, sections, names), encoding="utf-8")
+    return Path(out)
 
 
 def _check_arguments(
@@ -138,15 +140,3 @@ def _sample_blocks(
         drawn_truth = DrawnBoxes.of_sample(true_boxes, sample, true=True)
         blocks.append(scene_block(number, frame, tables.dataroot, drawn_truth, layers))
     return blocks
-
-
-def _write(path: Path, text: str) -> Path:
-    """Write under a temporary name, then rename: an interrupted run leaves no half page."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
