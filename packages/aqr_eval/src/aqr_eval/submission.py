@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from aqr_eval.nuscenes.classes import DETECTION_CLASSES, default_attribute
 from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.nuscenes.geometry import matrix_to_quaternion, multiply_quaternions, yaw_to_quaternion
 from aqr_eval.nuscenes.json_stream import JsonStream
+from aqr_eval.whole_files import replacing
 
 MAX_BOXES_PER_SAMPLE = 500
 
@@ -85,20 +85,13 @@ def write_submission(
             be a key; the list may be empty.
         meta: Modality flags; default camera and LiDAR.
     """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w", encoding="utf-8") as file:
-            file.write(f'{{"meta": {json.dumps(_META if meta is None else dict(meta))}, "results": {{')
-            for number, (token, records) in enumerate(results.items()):
-                boxes = [{"sample_token": token, **record} for record in records]
-                file.write(f"{',' if number else ''}\n{json.dumps(token)}: {json.dumps(boxes)}")
-            file.write("\n}}\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
+        file.write(f'{{"meta": {json.dumps(_META if meta is None else dict(meta))}, "results": {{')
+        for number, (token, records) in enumerate(results.items()):
+            boxes = [{"sample_token": token, **record} for record in records]
+            file.write(f"{',' if number else ''}\n{json.dumps(token)}: {json.dumps(boxes)}")
+        file.write("\n}}\n")
+    return Path(path)
 
 
 def detections_to_global(
