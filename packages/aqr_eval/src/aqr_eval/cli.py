@@ -13,7 +13,7 @@ from aqr_eval import __version__
 from aqr_eval.evaluation import align_samples, evaluate
 from aqr_eval.ground_truth import load_ground_truth
 from aqr_eval.metrics import DetectionMetrics, write_json
-from aqr_eval.nuscenes.errors import AqrError
+from aqr_eval.nuscenes.errors import AqrError, sentence
 from aqr_eval.report import cli as report_cli
 from aqr_eval.score_table import class_table, summary_table
 from aqr_eval.submission import load_submission
@@ -24,10 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     try:
         exit_code: int = args.func(args)
-    except AqrError as error:
+    except (AqrError, OSError) as error:
         if args.debug:
             raise
-        Console(stderr=True).print(f"aqr-eval: {error}", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(f"aqr-eval: {sentence(error)}", markup=False, highlight=False, soft_wrap=True)
         return 2
     return exit_code
 

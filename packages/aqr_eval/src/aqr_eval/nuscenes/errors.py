@@ -15,3 +15,12 @@ class DataError(AqrError):
 
 class SubmissionError(AqrError):
     """A results file breaks the nuScenes submission format."""
+
+
+def sentence(error: AqrError | OSError) -> str:
+    """What a command line prints for an error: our own sentence, or one about the file the system refused."""
+    if isinstance(error, AqrError):
+        return str(error)
+    # A failed write, unlike a failed open, does not know its file.
+    name = error.filename2 or error.filename or "A file"
+    return f"{name} cannot be used ({error.strerror or error}); check the path, its permissions and the free space."

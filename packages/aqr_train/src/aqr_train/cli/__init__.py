@@ -1,6 +1,7 @@
 """The `aqr` command: one file per verb, imported when it is called.
 
-Exit codes: 0 done, 1 a check failed (`doctor`), 2 an error of the user's making, told in one sentence.
+Exit codes: 0 done, 1 a check failed (`doctor`), 2 an error of the user's making, told in one sentence,
+130 interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from aqr_core.errors import AqrError
+from aqr_eval.nuscenes.errors import sentence
 
 VERBS = {
     "train": "train a detector",
@@ -40,8 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))
-    except AqrError as error:
+    except (AqrError, OSError) as error:
         if parsed.debug:
             raise
-        Console(stderr=True).print(f"error: {error}", style="red", markup=False, highlight=False, soft_wrap=True)
+        _say(f"error: {sentence(error)}")
         return 2
+    except KeyboardInterrupt:
+        _say("interrupted")
+        return 130
+
+
+def _say(text: str) -> None:
+    Console(stderr=True).print(text, style="red", markup=False, highlight=False, soft_wrap=True)
