@@ -82,7 +82,7 @@ def set_to(*keys, value):
         (set_to("lidar", value=[]), "field 'lidar' is list, not an object"),
         (set_to("sweeps", 0, "age", value=-0.1), r"'sweeps\[0\]\.age' is -0\.1, not a finite number from 0"),
         (set_to("sweeps", value={}), "field 'sweeps' is not a list"),
-        (set_to("gt", "labels", 0, value=-1), r"'gt\.labels' holds a label outside 0\.\.9"),
+        (set_to("gt", "labels", 0, value=-1), r"'gt\.labels' holds -1, a label outside 0\.\.9"),
         (set_to("gt", "labels", 0, value="car"), r"'gt\.labels' does not convert to an array of int64"),
         (set_to("gt", "labels", value=[]), r"'gt\.labels' has shape \(0,\), not 1"),
         (set_to("gt", "boxes", 0, 0, value=None), r"'gt\.boxes' holds NaN outside the velocity"),

@@ -38,7 +38,7 @@ class NuScenesDataset(Dataset[Sample]):
 
     Raises:
         ConfigError: an unknown transform, argument or class.
-        DataError: unreadable infos, or none with a box in training.
+        DataError: unreadable or empty infos, or none with a box in training.
     """
 
     def __init__(
@@ -58,6 +58,8 @@ class NuScenesDataset(Dataset[Sample]):
         self.seed = seed
         self.test_mode = test_mode
         self.pipeline = [build(step, TRANSFORMS) if isinstance(step, Mapping) else step for step in pipeline]
+        if not len(self.infos):
+            raise DataError(f"{self.infos.path} holds no keyframe; rebuild the file with `aqr prepare`.")
         self._label_of = self._map_labels()
         self._indices = np.arange(len(self.infos)) if test_mode else self._with_boxes()
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by workers that live on

@@ -13,8 +13,9 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from aqr_core.errors import DataError
+from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos.convert import keyframe_to_info
+from aqr_core.infos.parse import FieldError, parse_info
 from aqr_core.infos.reader import line_offsets
 from aqr_core.infos.schema import InfosHeader, header_to_record, info_to_record
 from aqr_eval.nuscenes.splits import SPLITS, scenes_of
@@ -56,9 +57,12 @@ def build_infos(
         split -> file.
 
     Raises:
+        ConfigError: a negative `max_sweeps`.
         DataError: missing tables or sensor files (all named; a long list goes to `missing_files.txt` in `out_dir`), an
             unknown or empty split.
     """
+    if max_sweeps < 0:
+        raise ConfigError(f"max_sweeps is {max_sweeps}; give 0 or more.")
     dataroot, out_dir = Path(dataroot), Path(out_dir)
     tables = NuScenesTables(dataroot, version)
     present = set(tables.scene_names)
@@ -108,6 +112,7 @@ def _write_split(
                 if count > done and all(name in files for name in _own_files(keyframe)):
                     info = keyframe_to_info(keyframe)
                     record = info_to_record(info)
+                    _check_record(record, header, tables)
                     record["sweeps"] = [sweep for sweep in record["sweeps"] if sweep["path"] in files]
                     lost_sweeps += len(info.sweeps) - len(record["sweeps"])
                     file.write(_line(record))
@@ -124,6 +129,17 @@ def _write_split(
     if left_out or lost_sweeps:
         logger.warning("%s: left out %d of %d keyframes, %d sweeps (files missing)", path, left_out, total, lost_sweeps)
     partial.replace(path)
+
+
+def _check_record(record: dict[str, object], header: InfosHeader, tables: NuScenesTables) -> None:
+    """What is written must pass the checks of the reader, whose advice is to write it again."""
+    try:
+        parse_info(record, header)
+    except FieldError as error:
+        raise DataError(
+            f"{tables.folder}: {error} in the record of sample '{record['token']}'; repair that row of the tables or "
+            "restore them from the nuScenes archive."
+        ) from error
 
 
 def _start(partial: Path, header: InfosHeader) -> int:

@@ -119,6 +119,8 @@ def parse_header(record: object) -> InfosHeader:
         raise FieldError("header.format", f"is {fields.value('format')!r}, not '{FORMAT}'")
     if fields.value("version") != VERSION:
         raise FieldError("header.version", f"is {fields.value('version')!r}; this release reads version {VERSION}")
+    if not fields.strings("cameras"):
+        raise FieldError("header.cameras", "names no camera")
     return InfosHeader(
         dataset_version=fields.text("dataset_version"),
         split=fields.text("split"),
@@ -178,8 +180,9 @@ def _parse_gt(fields: _Fields, num_classes: int) -> GroundTruth:
     if not (boxes[:, DX : DZ + 1] > 0).all():
         raise FieldError(fields.name("boxes"), "holds a size that is not positive")
     labels = fields.array("labels", (count,), np.int64)
-    if count and not (0 <= labels.min() and labels.max() < num_classes):
-        raise FieldError(fields.name("labels"), f"holds a label outside 0..{num_classes - 1}")
+    outside = labels[(labels < 0) | (labels >= num_classes)]
+    if len(outside):
+        raise FieldError(fields.name("labels"), f"holds {outside[0]}, a label outside 0..{num_classes - 1}")
     attributes, instances = fields.strings("attributes"), fields.strings("instances")
     for key, values in (("attributes", attributes), ("instances", instances)):
         if len(values) != count:

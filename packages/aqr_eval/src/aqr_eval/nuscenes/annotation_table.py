@@ -148,7 +148,7 @@ def load_annotations(
         attribute=[attribute[i] for i in order],
         visibility=[visibility[i] for i in order],
         translation=centres,
-        size_wlh=_finite(_numbers(size, 3)[order], tokens, "size"),
+        size_wlh=_positive(_finite(_numbers(size, 3)[order], tokens, "size"), tokens, "size"),
         rotation_wxyz=_finite(_numbers(rotation, 4)[order], tokens, "rotation"),
         velocity=track_velocities(centres, sample_timestamp_us[samples], previous, following),
         num_lidar_pts=_integers(lidar_pts)[order],
@@ -199,6 +199,16 @@ def _finite(values: NDArray[np.float64], tokens: list[str], field: str) -> NDArr
         raise DataError(
             f"{_TABLE}.json: token {tokens[bad[0]]!r} has {field} = {values[bad[0]].tolist()}, "
             f"which is not finite; repair or remove the row."
+        )
+    return values
+
+
+def _positive(values: NDArray[np.float64], tokens: list[str], field: str) -> NDArray[np.float64]:
+    bad = np.flatnonzero((values <= 0).any(axis=1))
+    if len(bad):
+        raise DataError(
+            f"{_TABLE}.json: token {tokens[bad[0]]!r} has {field} = {values[bad[0]].tolist()}, "
+            f"which is not positive; repair or remove the row."
         )
     return values
 
