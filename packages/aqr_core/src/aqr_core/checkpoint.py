@@ -14,6 +14,7 @@ import os
 import pickle
 import shutil
 import uuid
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ from aqr_core.errors import CheckpointError
 FORMAT = "aqr-checkpoint"
 VERSION = 1
 WEIGHTS, CONFIG, META = "model.safetensors", "config.py", "meta.json"
+# A damaged file can fail in any of these ways: torch executes opcodes that are not there.
+_DAMAGE = (RuntimeError, EOFError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 _SHOWN = 5  # keys named in an error before "and n more"
 
 
@@ -110,20 +113,34 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     try:
         if file.suffix == ".safetensors":
             return load_file(file)
-        content = torch.load(file, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{file} is damaged ({reason}); take another copy.") from error
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{file} holds more than tensors and plain values, which is refused; export its state_dict alone."
-        ) from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is damaged ({error}); take another copy.") from error
+    content = read_torch_file(file)
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
         raise CheckpointError(f"{file} holds no state dict; expected a mapping from names to tensors.")
     return dict(content)
+
+
+def read_torch_file(file: Path) -> object:
+    """What `torch.save` wrote: tensors and plain containers, on the CPU; nothing in the file is run.
+
+    Raises:
+        CheckpointError: the file is damaged, or wants other objects.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # advice to the author of the file
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{file} holds more than tensors and plain values, which is refused; export its state_dict alone."
+        ) from error
+    except _DAMAGE as error:
+        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{file} is damaged ({reason}); take another copy.") from error
 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from aqr_core.checkpoint import WEIGHTS
+from aqr_core.checkpoint import WEIGHTS, read_torch_file
 from aqr_core.errors import CheckpointError
 from aqr_core.registry import suggest
 
 SHIPPED = Path(__file__).parent / "weights"
 FOLDER, LATEST = "checkpoints", "latest"
 STATE = Path("trainer") / "state.pt"
+_STATE_KEYS = ("position", "world_size", "optimizer", "scaler", "random", "callbacks")  # of `Trainer.state_dict`
 
 
 def find_checkpoint(where: str | Path) -> Path:
@@ -47,9 +45,10 @@ def latest_checkpoint(work_dir: Path) -> Path | None:
     pointer = work_dir / FOLDER / LATEST
     if not pointer.is_file():
         return None
-    folder = pointer.parent / pointer.read_text(encoding="utf-8").strip()
-    if not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{pointer} names {folder.name}, which is not complete; write another name into it.")
+    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    folder = pointer.parent / name
+    if not name or not (folder / WEIGHTS).is_file():
+        raise CheckpointError(f"{pointer} names '{name}', which is no complete checkpoint; write another name into it.")
     return folder
 
 
@@ -62,7 +61,10 @@ def read_trainer_state(folder: Path) -> dict[str, Any]:
     file = folder / STATE
     if not file.is_file():
         raise CheckpointError(f"{folder} holds weights but no {STATE}; start from it with load_from, not --resume.")
-    try:
-        return dict(torch.load(file, map_location="cpu", weights_only=True))
-    except (RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(f"{file} is damaged; resume from an older checkpoint of the same run.") from error
+    state = read_torch_file(file)
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{file} holds no trainer state; resume from an older checkpoint of the same run.")
+    lacking = [key for key in _STATE_KEYS if key not in state]
+    if lacking:
+        raise CheckpointError(f"{file} lacks {', '.join(lacking)}; resume from an older checkpoint of the same run.")
+    return state
