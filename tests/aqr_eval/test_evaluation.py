@@ -102,7 +102,7 @@ def test_empty_submission_scores_zero(gt):
 
 def test_wrong_samples_are_listed(gt):
     boxes = _predict(gt, np.random.default_rng(0))
-    with pytest.raises(SubmissionError, match=r"split \(3\): 1 missing \('c'\), 2 extra \('x', 'y'\)"):
+    with pytest.raises(SubmissionError, match=r"the 3 samples of the split: 1 missing \('c'\), 2 extra \('x', 'y'\)"):
         evaluate(gt, Submission(("a", "b", "x", "y"), boxes, {}))
 
 

@@ -21,7 +21,9 @@ DATASETS = Registry("dataset", scope="aqr", locations=["aqr_core.data"])
 
 
 def suggest(name: str, known: list[str]) -> str:
-    """' Did you mean 'x'?' for the nearest known name, else the list of what is known."""
+    """' Did you mean 'x'?' for the nearest known name, else the list of what is known, if anything is."""
+    if not known:
+        return ""
     near = difflib.get_close_matches(name, known, n=1)
     return f" Did you mean '{near[0]}'?" if near else f" Known: {', '.join(sorted(known))}."
 

@@ -58,8 +58,9 @@ def align_samples(gt: GroundTruth, predictions: Submission) -> Boxes:
     extra = [token for token in predictions.tokens if token not in position]
     if missing or (extra and not gt.allows_extra_samples):
         raise SubmissionError(
-            f"The submission's samples are not those of the split ({len(gt.tokens)}): {_listed('missing', missing)}, "
-            f"{_listed('extra', extra)}; write one list per sample, empty if nothing was found, and check the split."
+            f"{predictions.source} does not hold the {len(gt.tokens)} samples of the split: "
+            f"{_listed('missing', missing)}, {_listed('extra', extra)}; write one list per sample, empty if nothing "
+            "was found, and check the split."
         )
     index = np.array([position.get(token, -1) for token in predictions.tokens], dtype=np.int64)
     boxes = predictions.boxes.with_sample(index[predictions.boxes.sample])

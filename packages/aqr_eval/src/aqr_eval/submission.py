@@ -36,11 +36,13 @@ class Submission:
         tokens: sample tokens in file order, those with empty lists included.
         boxes: all boxes in file order, which decides between equal scores; `sample` indexes `tokens`.
         meta: the modality flags, unchecked.
+        source: what errors about it call it: the file it came from.
     """
 
     tokens: tuple[str, ...]
     boxes: Boxes
     meta: Mapping[str, Any]
+    source: str = "The submission"
 
 
 def load_submission(path: str | Path) -> Submission:
@@ -71,7 +73,7 @@ def load_submission(path: str | Path) -> Submission:
     if reader is None or not isinstance(meta, dict):
         missing = "results" if reader is None else "meta"
         raise SubmissionError(f"{path} has no {missing!r} object: write {{'meta': {{...}}, 'results': {{...}}}}.")
-    return Submission(tokens=tuple(reader.tokens), boxes=reader.boxes(), meta=meta)
+    return Submission(tokens=tuple(reader.tokens), boxes=reader.boxes(), meta=meta, source=str(path))
 
 
 def write_submission(

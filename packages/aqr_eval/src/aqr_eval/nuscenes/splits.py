@@ -32,7 +32,7 @@ def scenes_of(split: str, version: str, dataroot: str | Path | None = None) -> t
         if not version.endswith(ending):
             raise DataError(
                 f"Split {split!r} belongs to versions that end in {ending!r}, not to {version!r}: "
-                f"choose one of {_names_for(version)} or name a custom split."
+                f"correct the version or choose another split ({_names_for(version)})."
             )
         return SPLITS[split]
     if dataroot is None:
@@ -66,4 +66,4 @@ def _custom_split(split: str, path: Path) -> tuple[str, ...]:
 
 
 def _names_for(version: str) -> str:
-    return ", ".join(split for split, ending in _VERSION_ENDING.items() if version.endswith(ending)) or "none"
+    return ", ".join(split for split, ending in _VERSION_ENDING.items() if version.endswith(ending)) or "a custom one"
