@@ -60,6 +60,8 @@ class Inference:
 
 def open_run(arguments: argparse.Namespace) -> Inference:
     """Config, weights and dataset that the arguments of `aqr predict` name."""
+    if arguments.out.is_dir():  # found out now, not after hours of prediction
+        raise ConfigError(f"--out {arguments.out} is a folder; name the results file to write in it.")
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = load_config(arguments.config or _own_config(checkpoint), arguments.cfg_options)
     data = read_section(DataSettings, config, "data")

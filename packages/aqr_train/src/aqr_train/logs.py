@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from io import TextIOWrapper
 from pathlib import Path
 
 from rich.console import Console
@@ -30,8 +31,7 @@ class RunLog:
         screen.setLevel(logging.INFO if is_main else logging.WARNING)
         self._handlers: list[logging.Handler] = [screen]
         if path is not None and is_main:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            text = logging.FileHandler(path, encoding="utf-8")
+            text = _LateFile(path, encoding="utf-8", delay=True)
             text.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
             self._handlers.append(text)
         for package in PACKAGES:
@@ -46,3 +46,11 @@ class RunLog:
             for package in PACKAGES:
                 logging.getLogger(package).removeHandler(handler)
             handler.close()
+
+
+class _LateFile(logging.FileHandler):
+    """Makes file and folder for the first record, so that a run refused before it leaves neither."""
+
+    def _open(self) -> TextIOWrapper:
+        Path(self.baseFilename).parent.mkdir(parents=True, exist_ok=True)
+        return super()._open()

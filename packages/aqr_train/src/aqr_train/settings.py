@@ -30,8 +30,8 @@ class DataSettings:
     num_workers: int = 0
 
     def __post_init__(self) -> None:
-        _at_least("data.batch_size", self.batch_size, 1)
-        _at_least("data.num_workers", self.num_workers, 0)
+        _whole("data.batch_size", self.batch_size, 1)
+        _whole("data.num_workers", self.num_workers, 0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,8 @@ class OptimizerSettings:
             raise ConfigError(f"optimizer.type is '{self.type}'; this release trains with 'AdamW', set that.")
         if not self.lr > 0:
             raise ConfigError(f"optimizer.lr is {self.lr}; it must be above 0.")
-        _at_least("optimizer.weight_decay", self.weight_decay, 0)
+        if not self.weight_decay >= 0:
+            raise ConfigError(f"optimizer.weight_decay is {self.weight_decay}; it must be 0 or more.")
 
 
 @dataclass(frozen=True)
@@ -83,12 +84,12 @@ class TrainSettings:
                 f"train.max_steps is {self.max_steps} and train.epochs is {self.epochs}; set one and leave the "
                 "other None."
             )
-        _at_least("train.max_steps", self.max_steps, 1)
-        _at_least("train.epochs", self.epochs, 1)
-        _at_least("train.log_every", self.log_every, 1)
-        _at_least("train.val_every", self.val_every, 0)
-        _at_least("train.save_every", self.save_every, 0)
-        _at_least("train.keep", self.keep, 0)
+        _whole("train.max_steps", self.max_steps, 1)
+        _whole("train.epochs", self.epochs, 1)
+        _whole("train.log_every", self.log_every, 1)
+        _whole("train.val_every", self.val_every, 0)
+        _whole("train.save_every", self.save_every, 0)
+        _whole("train.keep", self.keep, 0)
         if self.grad_clip is not None and not self.grad_clip > 0:
             raise ConfigError(f"train.grad_clip is {self.grad_clip}; it must be above 0, or None for no clipping.")
         if self.precision not in PRECISIONS:
@@ -118,6 +119,8 @@ def read_section(cls: type[Section], config: Mapping[str, Any], name: str) -> Se
         raise ConfigError(f"The config section '{name}' is incomplete or holds a wrong type: {error}.") from error
 
 
-def _at_least(name: str, value: float | None, least: int) -> None:
-    if value is not None and value < least:
-        raise ConfigError(f"{name} is {value}; it must be {least} or more.")
+def _whole(name: str, value: int | None, least: int) -> None:
+    if value is None:
+        return
+    if not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value}; it must be a whole number from {least}.")
