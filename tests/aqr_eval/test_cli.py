@@ -71,8 +71,9 @@ def test_faults_are_one_sentence_and_exit_code_2(submission, capsys, words, mess
     captured = capsys.readouterr()
     assert captured.err.startswith("aqr-eval: ") and message in captured.err
     assert captured.err.count("\n") == 1 and "Traceback" not in captured.err
-    with pytest.raises(AqrError):
-        main(["--debug", *words])
+    for with_debug in (["--debug", *words], [*words, "--debug"]):
+        with pytest.raises(AqrError):
+            main(with_debug)
 
 
 def test_usage(capsys):

@@ -93,9 +93,11 @@ def test_errors_are_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.
     assert shown.count("error: ") == 2 and "Traceback" not in shown and "Did you mean 'cmt_tiny'" in shown
 
 
-def test_debug_shows_the_traceback(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="cmt_tny"):
-        main(["train", "cmt_tny", "--work-dir", str(tmp_path / "x"), "--debug"])
+def test_debug_shows_the_traceback_from_either_side_of_the_verb(tmp_path: Path) -> None:
+    words = ["train", "cmt_tny", "--work-dir", str(tmp_path / "x")]
+    for with_debug in ([*words, "--debug"], ["--debug", *words]):
+        with pytest.raises(ValueError, match="cmt_tny"):
+            main(with_debug)
 
 
 def test_every_verb_has_help(capsys: pytest.CaptureFixture[str]) -> None:

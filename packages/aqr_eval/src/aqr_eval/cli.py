@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     validate.set_defaults(func=_validate)
 
     report_cli.add_parser(commands)
+    for command in commands.choices.values():  # before the command or behind it
+        command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="as before the command")
     return parser
 
 

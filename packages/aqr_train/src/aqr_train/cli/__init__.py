@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb."""
     arguments = sys.argv[1:] if argv is None else list(argv)
     parser = argparse.ArgumentParser(prog="aqr", description="Robust LiDAR-camera 3D detection.")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     called = next((word for word in arguments if word in VERBS), None)
     for verb, summary in VERBS.items():
@@ -38,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             module = importlib.import_module(f"aqr_train.cli.{verb}")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
-        sub.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="as before the verb")
     parsed = parser.parse_args(arguments)
     try:
         return int(parsed.run(parsed))
