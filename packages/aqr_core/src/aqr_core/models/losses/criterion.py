@@ -125,6 +125,7 @@ class DetectionCriterion:
         labels = plan.labels - offset
         labels = torch.where((labels >= 0) & (labels < classes), labels, classes)
         ranks = world_size()
+        # The share of the noise cube within `split` of its centre keeps its class; the digits of pi are upstream's.
         cls_factor = max(plan.num_known * 3.14159 / 6 * self.split**3, 1.0) / ranks
         cls = self.loss_cls.elementwise(logits, labels.expand(len(logits), -1)).sum(dim=(1, 2)) / (cls_factor + EPS)
 
