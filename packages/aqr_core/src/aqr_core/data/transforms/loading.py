@@ -90,8 +90,8 @@ class LoadAnnotations3D:
     Args:
         keep: which boxes: 'lidar' those with a LiDAR point inside (what CMT trains on), 'valid' those with a LiDAR or
             radar point, 'all'.
-        zero_unknown_velocity: write 0 for an unknown velocity as upstream's dataset does, which teaches that such objects
-            stand still; by default it stays NaN and the box loss leaves the whole box out, as upstream's would.
+        zero_unknown_velocity: write 0 for an unknown velocity as upstream's dataset does, which teaches that such
+            objects stand still; by default it stays NaN and the box loss leaves the whole box out, as upstream's would.
     """
 
     def __init__(self, keep: str = "lidar", zero_unknown_velocity: bool = False) -> None:
