@@ -36,6 +36,11 @@ def test_a_folder_gives_back_every_parameter_and_buffer(tmp_path: Path) -> None:
     assert read_meta(folder) == {"format": "aqr-checkpoint", "version": 1, **META}
 
 
+def test_the_weights_can_be_read_by_whoever_can_read_the_folder(tmp_path: Path) -> None:
+    folder = save_checkpoint(tmp_path / "a", net(), "", META)
+    assert (folder / "model.safetensors").stat().st_mode == (folder / "config.py").stat().st_mode
+
+
 def test_a_folder_is_replaced_whole_and_leaves_nothing_behind(tmp_path: Path) -> None:
     save_checkpoint(tmp_path / "a", net(), "", META, extra=lambda folder: write_text(folder / "old.txt", "x"))
     save_checkpoint(tmp_path / "a", net(), "", META)

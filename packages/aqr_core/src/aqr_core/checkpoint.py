@@ -143,6 +143,14 @@ def read_torch_file(file: Path) -> object:
         raise CheckpointError(f"{file} is damaged ({reason}); take another copy.") from error
 
 
+def write_weights(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Write a safetensors file with the permissions of any other new file; the library's own are the owner's alone."""
+    save_file(dict(tensors), path, metadata={"format": "pt"})
+    mask = os.umask(0)
+    os.umask(mask)
+    path.chmod(0o666 & ~mask)
+
+
 def read_meta(folder: str | Path) -> dict[str, Any]:
     """`meta.json` of a checkpoint folder, checked for format and version."""
     file = Path(folder) / META
@@ -183,7 +191,7 @@ def save_checkpoint(
     try:
         # Copies: safetensors refuses tensors that share memory, which tied weights do.
         tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in model.state_dict().items()}
-        save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
+        write_weights(tensors, unfinished / WEIGHTS)
         (unfinished / CONFIG).write_text(config_text, encoding="utf-8")
         record = {"format": FORMAT, "version": VERSION, **meta}
         (unfinished / META).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")

@@ -12,9 +12,8 @@ from pathlib import Path
 
 import torch
 from rich.markup import escape
-from safetensors.torch import save_file
 
-from aqr_core.checkpoint import CONFIG, META, WEIGHTS, read_weights
+from aqr_core.checkpoint import CONFIG, META, WEIGHTS, read_weights, write_weights
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.steps import StepRunner
 
@@ -66,7 +65,7 @@ def export_half(checkpoint: Path, folder: Path) -> None:
     for key, value in tensors.items():
         if not torch.isfinite(value).all():
             raise OverflowError(f"{key} does not fit into half precision; export {checkpoint} as it is instead.")
-    save_file(tensors, unfinished / WEIGHTS, metadata={"format": "pt"})
+    write_weights(tensors, unfinished / WEIGHTS)
     for name in (CONFIG, META):
         shutil.copyfile(checkpoint / name, unfinished / name)
     shutil.rmtree(folder, ignore_errors=True)

@@ -139,3 +139,8 @@ def test_score_threshold_and_range_drop_boxes(build_tiny_head, tiny_inputs):
     assert all(len(scores) <= 100 for _, scores, _ in head.decode(out))
     head.bbox_coder.score_threshold = 1.0
     assert all(len(scores) == 0 for _, scores, _ in head.decode(out))
+
+
+def test_a_head_without_queries_is_refused(build_tiny_head):
+    with pytest.raises(ConfigError, match="num_query is 0"):
+        build_tiny_head(num_query=0)

@@ -26,4 +26,4 @@ optimizer = dict(
     },
 )
 schedule = dict(warmup_steps=20)
-train = dict(max_steps=400)
+train = dict(max_steps=400, val_every=200)

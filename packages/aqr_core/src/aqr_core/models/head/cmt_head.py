@@ -98,6 +98,8 @@ class CmtHead(nn.Module):
         norm_bbox: bool = True,
     ) -> None:
         super().__init__()
+        if num_query < 1:
+            raise ConfigError(f"num_query is {num_query}; the head needs at least one query, upstream has 900.")
         train_cfg, test_cfg = _points_part(train_cfg), _points_part(test_cfg)
         self.in_channels = in_channels
         self.hidden_dim = hidden_dim
