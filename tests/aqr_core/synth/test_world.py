@@ -106,3 +106,13 @@ def test_too_little_room_is_an_error_that_says_so():
 def test_unknown_preset_lists_the_known_ones():
     with pytest.raises(ConfigError, match="'huge': choose one of tiny, mini, full"):
         preset_named("huge")
+
+
+@pytest.mark.parametrize(("one_way", "with_the_vehicle"), [(True, 1.0), (False, 0.6)])
+def test_a_one_way_street_has_no_oncoming_traffic(one_way, with_the_vehicle):
+    """Two-way roads: four in ten head the vehicle's way; pedestrians and cones, three objects in ten, anywhere."""
+    preset = replace(PRESETS["tiny"], one_way=one_way)
+    worlds = [sample_world(preset, np.random.default_rng(seed)) for seed in range(6)]
+    ahead = [np.cos(thing.yaw - world.ego.heading_rad) > 0 for world in worlds for thing in world.things]
+    assert len(ahead) == 6 * preset.objects
+    assert abs(np.mean(ahead) - with_the_vehicle) < (1e-9 if one_way else 0.2)

@@ -12,6 +12,9 @@ _RANGE_NOISE_M = 0.01
 _GROUND_NOISE_M = 0.01
 _GROUND_REFLECTIVITY = 8.0
 _INTENSITY_NOISE = 5.0
+# Lamps and plates make the front of a vehicle reflect otherwise than its back. Here intensity rises by this share from
+# the middle of an object to its front and falls towards its back, which is how the LiDAR sees the heading.
+_FRONT_GAIN = 0.3
 
 
 class Lidar:
@@ -35,7 +38,8 @@ class Lidar:
         headings = np.stack([np.cos(azimuth), np.sin(azimuth)], axis=1)
         position = world.ego.mounted(LIDAR_MOUNT.position_m, t)
         yaw = world.ego.yaw(t) + LIDAR_MOUNT.yaw_rad
-        hits = cast(RayGrid(headings, self._slopes), position, yaw, world.solids(t), len(world.things))
+        solids = world.solids(t)
+        hits = cast(RayGrid(headings, self._slopes), position, yaw, solids, len(world.things))
 
         returned = (hits.solid != NOTHING) & (hits.t * self._stretch[:, None] <= self._range_m)
         column, ring = np.nonzero(returned.T)  # column by column, as the rings fire
@@ -48,11 +52,39 @@ class Lidar:
         points[:, 2] = self._slopes[ring] * distance
         on_ground = solid == GROUND
         points[on_ground, 2] += rng.normal(0, _GROUND_NOISE_M, np.count_nonzero(on_ground))
-        points[:, 3] = self._intensity(world, solid, rng)
+        owner = np.where(on_ground, GROUND, solids.owner[solid])
+        forward = _towards_front(world, t, position, yaw, points, owner)
+        points[:, 3] = self._intensity(world, owner, forward, rng)
         points[:, 4] = ring
         return points
 
-    def _intensity(self, world: World, solid: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    def _intensity(self, world: World, owner: np.ndarray, forward: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         # The ground is the last entry, where its index -1 finds it.
-        reflectivity = np.array([*(thing.reflectivity for thing, _ in world.surfaces), _GROUND_REFLECTIVITY])
-        return (reflectivity[solid] + rng.normal(0, _INTENSITY_NOISE, len(solid))).round().clip(0, 255)
+        reflectivity = np.array([*(thing.reflectivity for thing in world.things), _GROUND_REFLECTIVITY])
+        mean = reflectivity[owner] * (1 + _FRONT_GAIN * forward)
+        return (mean + rng.normal(0, _INTENSITY_NOISE, len(owner))).round().clip(0, 255)
+
+
+def _towards_front(
+    world: World, t: float, position: np.ndarray, yaw: float, points: np.ndarray, owner: np.ndarray
+) -> np.ndarray:
+    """(P,) place of each return along its object: -1 at the back, 1 at the front; 0 on the ground.
+
+    Args:
+        world: the scene.
+        t: seconds.
+        position: (3,) of the LiDAR in the world frame.
+        yaw: of the LiDAR in the world frame.
+        points: (P, >=2) in the LiDAR frame.
+        owner: (P,) object of each return, `GROUND` for the ground.
+    """
+    if not world.things:
+        return np.zeros(len(points))
+    centre = np.array([thing.xy(t) for thing in world.things]) - position[:2]
+    heading = np.array([thing.yaw for thing in world.things])
+    half_length = np.array([thing.size[0] / 2 for thing in world.things])
+    # Dot products with the heading: in the world frame for the centres, in the LiDAR frame for the points.
+    of_centre = centre[:, 0] * np.cos(heading) + centre[:, 1] * np.sin(heading)
+    of_point = points[:, 0] * np.cos(heading[owner] - yaw) + points[:, 1] * np.sin(heading[owner] - yaw)
+    forward = ((of_point - of_centre[owner]) / half_length[owner]).clip(-1, 1)
+    return np.where(owner == GROUND, 0.0, forward)

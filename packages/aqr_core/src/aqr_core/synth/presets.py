@@ -17,6 +17,8 @@ class Preset:
         radius_m: objects are placed within this distance of the LiDAR, in the ground plane.
         contained: every object stays within `radius_m` for the whole scene; otherwise it is there at one moment of it.
         max_hidden: fraction of an object's width that nearer objects may hide from the LiDAR; 1 allows everything.
+        one_way: everything heads roughly the ego's way, as in a one-way street; otherwise there is oncoming and
+            crossing traffic, and pedestrians walk anywhere. A heading that could be its opposite is slow to learn.
         ego_speed_mps: lowest and highest speed of the ego vehicle.
         bicycle_racks: annotated boxes outside the ten classes, per scene.
         buildings: background boxes without annotation, per scene.
@@ -31,6 +33,7 @@ class Preset:
     radius_m: float
     contained: bool
     max_hidden: float
+    one_way: bool
     ego_speed_mps: tuple[float, float]
     bicycle_racks: int
     buildings: int
@@ -47,6 +50,7 @@ PRESETS: dict[str, Preset] = {
         radius_m=28.0,
         contained=True,
         max_hidden=0.5,
+        one_way=True,
         ego_speed_mps=(0.0, 3.0),
         bicycle_racks=0,
         buildings=0,
@@ -61,6 +65,7 @@ PRESETS: dict[str, Preset] = {
         radius_m=58.0,
         contained=False,
         max_hidden=1.0,
+        one_way=False,
         ego_speed_mps=(0.0, 7.0),
         bicycle_racks=2,
         buildings=4,
@@ -75,6 +80,7 @@ PRESETS: dict[str, Preset] = {
         radius_m=70.0,
         contained=False,
         max_hidden=1.0,
+        one_way=False,
         ego_speed_mps=(0.0, 9.0),
         bicycle_racks=3,
         buildings=6,

@@ -62,11 +62,7 @@ def _sample_things(preset: Preset, ego: EgoMotion, rng: np.random.Generator) -> 
 
 def _sample_thing(kind: Kind, preset: Preset, ego: EgoMotion, duration_s: float, rng: np.random.Generator) -> Thing:
     size = np.array(kind.size_m) * (1 + kind.spread * rng.standard_normal(3).clip(-2, 2))
-    if kind.road_aligned:
-        road = ego.heading_rad + rng.choice([0, np.pi / 2, np.pi, -np.pi / 2], p=[0.4, 0.1, 0.4, 0.1])
-        yaw = road + rng.normal(0, 0.12)
-    else:
-        yaw = rng.uniform(-np.pi, np.pi)
+    yaw = _sample_yaw(kind, preset, ego, rng)
     speed = rng.uniform(*kind.speed_mps) if rng.random() < kind.moving else 0.0
     velocity = speed * np.array([np.cos(yaw), np.sin(yaw)])
 
@@ -83,9 +79,19 @@ def _sample_thing(kind: Kind, preset: Preset, ego: EgoMotion, duration_s: float,
         kind=kind,
         category=str(rng.choice(kind.categories)) if kind.categories else "",
         size=size,
-        yaw=float(yaw),
+        yaw=yaw,
         start=there - velocity * seen_at,
         velocity=velocity,
         colour_bgr=(np.array(kind.colour_bgr) * brightness + tint).clip(0, 255),
         reflectivity=float(np.clip(kind.reflectivity + rng.normal(0, 3), 0, 255)),
     )
+
+
+def _sample_yaw(kind: Kind, preset: Preset, ego: EgoMotion, rng: np.random.Generator) -> float:
+    """Heading in the world frame, radians."""
+    if preset.one_way:
+        return float(ego.heading_rad + rng.normal(0, 0.35))
+    if kind.road_aligned:
+        road = ego.heading_rad + rng.choice([0, np.pi / 2, np.pi, -np.pi / 2], p=[0.4, 0.1, 0.4, 0.1])
+        return float(road + rng.normal(0, 0.12))
+    return float(rng.uniform(-np.pi, np.pi))
