@@ -11,4 +11,4 @@ _base_ = [
     "_base_/default_runtime.py",
 ]
 
-train = dict(max_steps=4000, grad_clip=10.0, log_every=20, save_every=1000)
+train = dict(max_steps=2400, grad_clip=10.0, log_every=20, val_every=800, save_every=800)

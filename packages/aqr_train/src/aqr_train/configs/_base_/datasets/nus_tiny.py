@@ -28,7 +28,8 @@ data = dict(
                 scale_ratio_range=[0.95, 1.05],
                 translation_std=[0.3, 0.3, 0.1],
             ),
-            dict(type="CustomRandomFlip3D", flip_ratio_bev_horizontal=0.5, flip_ratio_bev_vertical=0.5),
+            # Left and right may be swapped; front and back may not: the scenes are one-way streets.
+            dict(type="CustomRandomFlip3D", flip_ratio_bev_horizontal=0.0, flip_ratio_bev_vertical=0.5),
             dict(type="PointsRangeFilter", point_cloud_range=_point_cloud_range),
             dict(type="ObjectRangeFilter", point_cloud_range=_point_cloud_range),
             dict(type="RandomImageGain"),
