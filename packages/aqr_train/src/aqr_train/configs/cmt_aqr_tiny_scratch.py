@@ -22,4 +22,4 @@ model = dict(
         attention_bias_config=dict(type="AttentionBiasGenerator", window_size=[4, 5]),
     )
 )
-train = dict(max_steps=1000)
+train = dict(max_steps=1000, val_every=250)
