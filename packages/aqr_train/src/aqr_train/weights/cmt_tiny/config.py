@@ -26,7 +26,7 @@ data = dict(
                 ],
                 type='GlobalRotScaleTransAll'),
             dict(
-                flip_ratio_bev_horizontal=0.5,
+                flip_ratio_bev_horizontal=0.0,
                 flip_ratio_bev_vertical=0.5,
                 type='CustomRandomFlip3D'),
             dict(
@@ -301,7 +301,7 @@ train = dict(
     grad_clip=10.0,
     keep=2,
     log_every=20,
-    max_steps=4000,
+    max_steps=2400,
     precision='fp32',
-    save_every=1000,
-    val_every=0)
+    save_every=800,
+    val_every=800)
