@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def reached_map(metrics: Path) -> float:
-    """mAP of AQR v3 in a file of `aqr-eval score`, which names the submissions only where there are several."""
+    """The mAP of AQR v3 in a file of `aqr-eval score`, which names the submissions only where there are several."""
     scores = json.loads(metrics.read_text(encoding="utf-8"))
     return float(scores.get("v3", scores)["mean_ap"])
 
