@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from aqr_core.structures.boxes3d import DX, YAW, X, Y
 from aqr_core.synth.raycast import GROUND, NOTHING, RayGrid, cast
 from aqr_core.synth.rig import LIDAR_MOUNT, RING_ELEVATIONS_RAD
 from aqr_core.synth.world import SKIN_M, World
@@ -53,7 +54,7 @@ class Lidar:
         on_ground = solid == GROUND
         points[on_ground, 2] += rng.normal(0, _GROUND_NOISE_M, np.count_nonzero(on_ground))
         owner = np.where(on_ground, GROUND, solids.owner[solid])
-        forward = _towards_front(world, t, position, yaw, points, owner)
+        forward = _towards_front(world.boxes(t), position, yaw, points, owner)
         points[:, 3] = self._intensity(world, owner, forward, rng)
         points[:, 4] = ring
         return points
@@ -66,25 +67,23 @@ class Lidar:
 
 
 def _towards_front(
-    world: World, t: float, position: np.ndarray, yaw: float, points: np.ndarray, owner: np.ndarray
+    boxes: np.ndarray, position: np.ndarray, yaw: float, points: np.ndarray, owner: np.ndarray
 ) -> np.ndarray:
     """(P,) place of each return along its object: -1 at the back, 1 at the front; 0 on the ground.
 
     Args:
-        world: the scene.
-        t: seconds.
+        boxes: (n, 9) of the objects in the world frame.
         position: (3,) of the LiDAR in the world frame.
         yaw: of the LiDAR in the world frame.
         points: (P, >=2) in the LiDAR frame.
         owner: (P,) object of each return, `GROUND` for the ground.
     """
-    if not world.things:
-        return np.zeros(len(points))
-    centre = np.array([thing.xy(t) for thing in world.things]) - position[:2]
-    heading = np.array([thing.yaw for thing in world.things])
-    half_length = np.array([thing.size[0] / 2 for thing in world.things])
     # Dot products with the heading: in the world frame for the centres, in the LiDAR frame for the points.
-    of_centre = centre[:, 0] * np.cos(heading) + centre[:, 1] * np.sin(heading)
-    of_point = points[:, 0] * np.cos(heading[owner] - yaw) + points[:, 1] * np.sin(heading[owner] - yaw)
-    forward = ((of_point - of_centre[owner]) / half_length[owner]).clip(-1, 1)
-    return np.where(owner == GROUND, 0.0, forward)
+    heading = boxes[:, YAW]
+    of_centre = (boxes[:, X] - position[0]) * np.cos(heading) + (boxes[:, Y] - position[1]) * np.sin(heading)
+    on_object = owner != GROUND
+    own, xy = owner[on_object], points[on_object, :2]
+    of_point = xy[:, 0] * np.cos(heading[own] - yaw) + xy[:, 1] * np.sin(heading[own] - yaw)
+    forward = np.zeros(len(points))
+    forward[on_object] = ((of_point - of_centre[own]) / (boxes[own, DX] / 2)).clip(-1, 1)
+    return forward
