@@ -34,3 +34,4 @@ def test_numbers_beyond_half_precision_are_not_exported(tmp_path):
     with pytest.raises(OverflowError, match="running_var does not fit"):
         export_half(trained, tmp_path / "net")
     assert not (tmp_path / "net").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]

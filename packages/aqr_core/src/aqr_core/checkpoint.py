@@ -15,7 +15,8 @@ import pickle
 import shutil
 import uuid
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -184,11 +185,7 @@ def save_checkpoint(
         meta: `step`, `epoch`, `classes` and whatever else identifies the run.
         extra: called with the unfinished folder to add files of its own (the trainer's state).
     """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    unfinished.mkdir()
-    try:
+    with replacing_folder(folder) as unfinished:
         # Copies: safetensors refuses tensors that share memory, which tied weights do.
         tensors = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in model.state_dict().items()}
         write_weights(tensors, unfinished / WEIGHTS)
@@ -197,10 +194,24 @@ def save_checkpoint(
         (unfinished / META).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if extra is not None:
             extra(unfinished)
+    return Path(folder)
+
+
+@contextmanager
+def replacing_folder(folder: str | Path) -> Iterator[Path]:
+    """Yields an empty folder beside `folder` and gives it that name when the block is done.
+
+    A block that raises leaves the old folder as it was and nothing beside it. Missing parents are made.
+    """
+    folder = Path(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    unfinished.mkdir()
+    try:
+        yield unfinished
         _replace_folder(unfinished, folder)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-    return folder
 
 
 def write_text(path: Path, text: str) -> None:

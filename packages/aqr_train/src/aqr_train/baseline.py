@@ -13,13 +13,12 @@ from pathlib import Path
 import torch
 from rich.markup import escape
 
-from aqr_core.checkpoint import CONFIG, META, WEIGHTS, read_weights, write_weights
+from aqr_core.checkpoint import CONFIG, META, WEIGHTS, read_weights, replacing_folder, write_weights
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.steps import StepRunner
 
 SCENES = 400  # 320 for training, 80 held out
 SEED = 1000  # not the demo's
-VERSION = "v1.0-trainval"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,14 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     out = parser.parse_args(argv).out
     runner = StepRunner()
     data, trained, shipped = out / "data", out / "cmt_tiny", out / "weights" / "cmt_tiny"
-    runner.step(
-        "Synthetic nuScenes",
-        data / VERSION,
-        ["aqr", "synth", "--out", data, "--scenes", SCENES, "--seed", SEED, "--preset", "tiny"],
-    )
-    runner.step(
-        "Tables to infos", data / "infos_val.jsonl", ["aqr", "prepare", "--dataroot", data, "--version", VERSION]
-    )
+    runner.synthetic_data(data, scenes=SCENES, seed=SEED)
     on_data = ["--cfg-options", f"dataroot={data}"]
     train = ["python", "-m", "aqr_train", "cmt_tiny", "--work-dir", trained, *on_data]
     runner.step("CMT from random weights", trained / "val", train)
@@ -56,20 +48,16 @@ def export_half(checkpoint: Path, folder: Path) -> None:
 
     Half the size for a package that carries the weights; loading casts them to the dtype of the model.
     """
-    unfinished = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(unfinished, ignore_errors=True)
-    unfinished.mkdir(parents=True)
     tensors = {
         key: value.half() if value.is_floating_point() else value for key, value in read_weights(checkpoint).items()
     }
     for key, value in tensors.items():
         if not torch.isfinite(value).all():
             raise OverflowError(f"{key} does not fit into half precision; export {checkpoint} as it is instead.")
-    write_weights(tensors, unfinished / WEIGHTS)
-    for name in (CONFIG, META):
-        shutil.copyfile(checkpoint / name, unfinished / name)
-    shutil.rmtree(folder, ignore_errors=True)
-    unfinished.rename(folder)
+    with replacing_folder(folder) as unfinished:
+        write_weights(tensors, unfinished / WEIGHTS)
+        for name in (CONFIG, META):
+            shutil.copyfile(checkpoint / name, unfinished / name)
 
 
 if __name__ == "__main__":

@@ -16,11 +16,10 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from aqr_train.steps import StepRunner
+from aqr_train.steps import VERSION, StepRunner
 
 SCENES = 75  # 60 for training, 15 held out
 SEED = 7  # the shipped baseline was trained on scenes of another seed
-VERSION = "v1.0-trainval"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,16 +50,10 @@ def run_demo(out: Path, *, scratch: bool) -> Path:
     data, config = out / "data", "cmt_aqr_tiny_scratch" if scratch else "cmt_aqr_tiny"
     trained, baseline = out / config, out / "cmt_tiny"
     report = out / ("report-scratch.html" if scratch else "report.html")
-    dataset = ["--dataroot", data, "--version", VERSION]
     on_data = ["--cfg-options", f"dataroot={data}"]
     submissions = {"v3": trained / "submission.json"}
 
-    runner.step(
-        "Synthetic nuScenes: one world seen by six cameras and a LiDAR",
-        data / VERSION,
-        ["aqr", "synth", "--out", data, "--scenes", SCENES, "--seed", SEED, "--preset", "tiny"],
-    )
-    runner.step("Tables to infos", data / "infos_val.jsonl", ["aqr", "prepare", *dataset])
+    runner.synthetic_data(data, scenes=SCENES, seed=SEED)
     if not scratch:
         submissions = {"baseline": baseline / "submission.json", **submissions}
         runner.step(
@@ -78,7 +71,7 @@ def run_demo(out: Path, *, scratch: bool) -> Path:
         submissions["v3"],
         ["aqr", "predict", config, "--checkpoint", trained, "--out", submissions["v3"], *on_data],
     )
-    split = [*dataset, "--split", "val"]
+    split = ["--dataroot", data, "--version", VERSION, "--split", "val"]
     for name, path in submissions.items():
         split += ["--submission", f"{name}={path}"]
     metrics = trained / "metrics.json"

@@ -11,6 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+VERSION = "v1.0-trainval"  # what a synthetic dataset of more than ten scenes is called
+
 
 class StepRunner:
     """Runs commands whose results are files; every command is printed, so the screen is also the tutorial."""
@@ -38,6 +40,16 @@ class StepRunner:
         code = subprocess.run([_beside_python(words[0]), *words[1:]]).returncode
         if code != 0:
             raise SystemExit(code)
+
+    def synthetic_data(self, data: Path, *, scenes: int, seed: int) -> None:
+        """Scenes of preset tiny and their infos, where every recipe begins."""
+        self.step(
+            "Synthetic nuScenes: one world seen by six cameras and a LiDAR",
+            data / VERSION,
+            ["aqr", "synth", "--out", data, "--scenes", scenes, "--seed", seed, "--preset", "tiny"],
+        )
+        prepare = ["aqr", "prepare", "--dataroot", data, "--version", VERSION]
+        self.step("Tables to infos", data / "infos_val.jsonl", prepare)
 
 
 def _beside_python(name: str) -> str:
