@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from aqr_core.models.backbones import SECOND, ResNet
+from aqr_core.models.backbones import SECOND, ResNet, VoVNet
 from aqr_core.models.necks import CPFPN, SECONDFPN
 
 
@@ -32,6 +32,16 @@ def test_resnet50_and_cpfpn(golden, with_golden_weights):
         assert_close(level[:, :64], golden[name])
     for level, name in zip(neck(levels), ("r50/cpfpn0", "r50/cpfpn1"), strict=True):
         assert_close(level, golden[name])
+
+
+@torch.no_grad()
+def test_vovnet99_and_cpfpn(golden, with_golden_weights):
+    backbone = with_golden_weights(VoVNet("V-99-eSE"), "img_backbone.")
+    neck = with_golden_weights(CPFPN([768, 1024], 256, 2), "img_neck.")
+    levels = backbone(golden["img"])
+    for level, name in zip(levels, ("vov/stage4_first64ch", "vov/stage5_first64ch"), strict=True):
+        assert_close(level[:, :64], golden[name])
+    assert_close(neck(levels)[0], golden["vov/cpfpn0"])
 
 
 @torch.no_grad()

@@ -2,5 +2,6 @@
 
 from aqr_core.models.backbones.resnet import ResNet
 from aqr_core.models.backbones.second import SECOND
+from aqr_core.models.backbones.vovnet import VoVNet
 
-__all__ = ["SECOND", "ResNet"]
+__all__ = ["SECOND", "ResNet", "VoVNet"]

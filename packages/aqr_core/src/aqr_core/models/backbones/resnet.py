@@ -7,10 +7,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.checkpoint import checkpoint
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.backbones.image_backbone import ImageBackbone
 from aqr_core.models.norm import build_norm
 from aqr_core.registry import MODELS
 
@@ -95,7 +94,7 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 
 
 @MODELS.register_module()
-class ResNet(nn.Module):
+class ResNet(ImageBackbone):
     """Residual image backbone.
 
     Args:
@@ -105,11 +104,8 @@ class ResNet(nn.Module):
         num_stages: stages that are built, 1 to 4.
         out_indices: stages whose outputs are returned; stage i has stride 4 * 2**i.
         style: 'pytorch' (stride in the 3x3 convolution of a bottleneck) or 'caffe'.
-        frozen_stages: -1 none; 0 the stem; i the stem and the first i stages: no gradient, evaluation mode.
+        frozen_stages, norm_eval, with_cp: see `ImageBackbone`.
         norm_cfg: normalisation; `requires_grad=False` in it freezes its affine parameters.
-        norm_eval: keep running statistics fixed in training. Pointless without pretrained weights, whose statistics it
-            would keep: set it to False when training from nothing.
-        with_cp: recompute each block in backward to save memory.
         zero_init_residual: start every block as the identity.
     """
 
@@ -127,7 +123,7 @@ class ResNet(nn.Module):
         with_cp: bool = False,
         zero_init_residual: bool = True,
     ) -> None:
-        super().__init__()
+        super().__init__(frozen_stages, norm_eval, with_cp)
         if depth not in _ARCHITECTURES:
             raise ConfigError(f"ResNet depth {depth} does not exist; use one of {', '.join(map(str, _ARCHITECTURES))}.")
         if style not in ("pytorch", "caffe"):
@@ -137,13 +133,11 @@ class ResNet(nn.Module):
         block, repeats = _ARCHITECTURES[depth]
         norm_cfg = norm_cfg or {"type": "BN"}
         self.out_indices = tuple(out_indices)
-        self.frozen_stages = frozen_stages
-        self.norm_eval = norm_eval
-        self.with_cp = with_cp
+        self.stem_modules = ("conv1", "bn1")
+        self.stages = tuple(f"layer{i + 1}" for i in range(num_stages))
         self.conv1 = nn.Conv2d(in_channels, base_channels, 7, 2, 3, bias=False)
         self.bn1 = build_norm(norm_cfg, base_channels)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
-        self.stages = [f"layer{i + 1}" for i in range(num_stages)]
         channels = base_channels
         for i, name in enumerate(self.stages):
             width, stride = base_channels * 2**i, 1 if i == 0 else 2
@@ -155,9 +149,7 @@ class ResNet(nn.Module):
                 channels = width * block.expansion
             self.add_module(name, nn.Sequential(*blocks))
         self._init_weights(zero_init_residual)
-        for module in self._frozen_modules():
-            module.requires_grad_(False)
-        self.train()
+        self.freeze()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> one (B, C_i, H / 2**(i+2), W / 2**(i+2)) per index i of `out_indices`."""
@@ -166,27 +158,10 @@ class ResNet(nn.Module):
         outputs = []
         for i, name in enumerate(self.stages):
             for block in getattr(self, name):
-                recompute = self.with_cp and torch.is_grad_enabled() and self.training
-                x = checkpoint(block, x, use_reentrant=False) if recompute else block(x)
+                x = self.run(block, x)
             if i in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
-
-    def train(self, mode: bool = True) -> ResNet:
-        """Training mode, except for what `norm_eval` and `frozen_stages` keep in evaluation mode."""
-        super().train(mode)
-        for module in self._frozen_modules():
-            module.eval()
-        if self.norm_eval:
-            for module in self.modules():
-                if isinstance(module, _BatchNorm):
-                    module.eval()
-        return self
-
-    def _frozen_modules(self) -> list[nn.Module]:
-        if self.frozen_stages < 0:
-            return []
-        return [self.conv1, self.bn1, *(getattr(self, name) for name in self.stages[: self.frozen_stages])]
 
     def _init_weights(self, zero_init_residual: bool) -> None:
         for module in self.modules():
