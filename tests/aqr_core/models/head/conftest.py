@@ -61,6 +61,7 @@ def golden_head_config(config: dict[str, Any]) -> dict[str, Any]:
         separate_head=dict(type="SeparateTaskHead", init_bias=-2.19, final_kernel=config.get("final_kernel", 1)),
         transformer=dict(
             type=config.get("transformer", "CmtTransformer"),
+            **config.get("transformer_options", {}),
             decoder=dict(
                 type="PETRTransformerDecoder",
                 return_intermediate=True,
@@ -81,15 +82,20 @@ def golden_head_config(config: dict[str, Any]) -> dict[str, Any]:
     )
 
 
+def fill_with_golden_weights(module: torch.nn.Module, prefix: str) -> torch.nn.Module:
+    """The module in evaluation mode, carrying the golden weights of the official keys that start with `prefix`."""
+    state = module.state_dict()
+    module.load_state_dict({k: torch.from_numpy(golden_weight(prefix + k, v.shape)) for k, v in state.items()})
+    return module.eval()
+
+
 class Golden:
     """One golden file: its arrays, its config and the head it was made with."""
 
     def __init__(self, path: Path) -> None:
         self.arrays = np.load(path)
         self.config = json.loads(path.with_suffix(".json").read_text())
-        self.head = build(golden_head_config(self.config), MODELS).eval()
-        state = self.head.state_dict()
-        self.head.load_state_dict({k: torch.from_numpy(golden_weight(PREFIX + k, v.shape)) for k, v in state.items()})
+        self.head = fill_with_golden_weights(build(golden_head_config(self.config), MODELS), PREFIX)
 
     def tensor(self, name: str) -> torch.Tensor:
         return torch.from_numpy(self.arrays[name])
@@ -130,6 +136,12 @@ def load_golden(shared_dir: Path) -> Callable[[str], Golden]:
 def build_golden_head() -> Callable[..., torch.nn.Module]:
     """Build the head of a golden config given as keywords."""
     return lambda **config: build(golden_head_config(config), MODELS)
+
+
+@pytest.fixture(scope="session")
+def with_official_weights() -> Callable[[torch.nn.Module, str], torch.nn.Module]:
+    """`fill_with_golden_weights`."""
+    return fill_with_golden_weights
 
 
 def tiny_head_config(**changes: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from aqr_core.models.head.cmt_head import CmtHead, CmtImageHead, CmtLidarHead
 from aqr_core.models.head.denoising import Denoising
+from aqr_core.models.head.moad import MOADTransformer
 from aqr_core.models.head.output import HeadOutput, Predictions
 from aqr_core.models.head.task_heads import SeparateTaskHead
 from aqr_core.models.head.transformer import CmtTransformer
@@ -13,6 +14,7 @@ __all__ = [
     "CmtTransformer",
     "Denoising",
     "HeadOutput",
+    "MOADTransformer",
     "Predictions",
     "SeparateTaskHead",
 ]

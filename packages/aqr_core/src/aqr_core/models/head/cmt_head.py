@@ -198,7 +198,7 @@ class CmtHead(nn.Module):
 
         fraction = inverse_sigmoid(reference).sigmoid()
         memory, memory_pos = [], []
-        query_pos = self.bev_embedding(pos2embed(fraction, self.hidden_dim))
+        bev_code, ray_code, img2lidar = self.bev_embedding(pos2embed(fraction, self.hidden_dim)), None, None
         if bev is not None:
             features = self.shared_conv(bev)
             memory.append(features.flatten(2).mT)
@@ -208,9 +208,8 @@ class CmtHead(nn.Module):
             img2lidar = torch.linalg.inv(lidar2img.double())
             memory.append(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
             memory_pos.append(self.image_position((images.shape[-2], images.shape[-1]), img2lidar, pad_shape))
-            query_pos = query_pos + ray_query_embedding(
-                fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding
-            )
+            ray_code = ray_query_embedding(fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding)
+        query_pos = self.transformer.query_position(bev_code, ray_code, has_lidar=bev is not None)
         tokens, positions = torch.cat(memory, dim=1), torch.cat(memory_pos, dim=1)
 
         bias, aqr = None, None
@@ -227,7 +226,10 @@ class CmtHead(nn.Module):
             self._last_aqr = AqrOutput(aqr.weights.detach(), None if aqr.scale is None else aqr.scale.detach())
 
         mask = None if denoising is None else denoising.attn_mask
-        decoded = self.transformer(tokens, positions, query_pos, mask=mask, bias=bias)  # (L, B, S + Q, C)
+        values = self.transformer.values(tokens, img2lidar, has_lidar=bev is not None)
+        decoded = self.transformer(
+            tokens, positions, query_pos, mask=mask, bias=bias, values=values
+        )  # (L, B, S + Q, C)
         matching = self.predict_boxes(decoded[:, :, slots:], reference[:, slots:])
         noised = None
         if denoising is not None:

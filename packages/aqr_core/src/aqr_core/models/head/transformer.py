@@ -136,6 +136,15 @@ class PETRTransformerDecoder(nn.Module):
         return self.post_norm(torch.stack(outputs))
 
 
+def init_like_detr(module: nn.Module) -> None:
+    """Xavier-uniform weights and zero biases; scales of norms stay at one."""
+    for name, parameter in module.named_parameters():
+        if parameter.dim() > 1:
+            nn.init.xavier_uniform_(parameter)
+        elif name.endswith("bias"):
+            nn.init.zeros_(parameter)
+
+
 @MODELS.register_module(name=["CmtTransformer", "CmtLidarTransformer", "CmtImageTransformer"])
 class CmtTransformer(nn.Module):
     """Holder of the decoder. Upstream has one class per modality; here the memory decides."""
@@ -143,11 +152,7 @@ class CmtTransformer(nn.Module):
     def __init__(self, decoder: Mapping[str, Any]) -> None:
         super().__init__()
         self.decoder = build(decoder, MODELS)
-        for name, parameter in self.named_parameters():
-            if parameter.dim() > 1:
-                nn.init.xavier_uniform_(parameter)
-            elif name.endswith("bias"):
-                nn.init.zeros_(parameter)
+        init_like_detr(self)
 
     @property
     def num_layers(self) -> int:
@@ -159,6 +164,14 @@ class CmtTransformer(nn.Module):
         """Channels C."""
         return self.decoder.embed_dims
 
+    def query_position(self, bev_code: Tensor, ray_code: Tensor | None, *, has_lidar: bool) -> Tensor:
+        """(B, Q, C) sum of the BEV code and, with cameras, the ray code of the queries."""
+        return bev_code if ray_code is None else bev_code + ray_code
+
+    def values(self, memory: Tensor, img2lidar: Tensor | None, *, has_lidar: bool) -> Tensor:
+        """(B, T, C) what cross-attention reads: the memory."""
+        return memory
+
     def forward(
         self,
         memory: Tensor,
@@ -166,17 +179,20 @@ class CmtTransformer(nn.Module):
         query_pos: Tensor,
         mask: Tensor | None = None,
         bias: AttentionBias | None = None,
+        values: Tensor | None = None,
     ) -> Tensor:
         """Decode.
 
         Args:
-            memory: (B, T, C) tokens, the values.
+            memory: (B, T, C) tokens.
             memory_pos: (B, T, C) their positions, added to make the keys.
-            query_pos: (B, Q, C).
+            query_pos: (B, Q, C), see `query_position`.
             mask: (Q, Q) bool, True where self-attention is blocked.
             bias: added to the cross-attention logits of every layer.
+            values: (B, T, C), see the method; the memory if None.
 
         Returns:
             (L, B, Q, C).
         """
-        return self.decoder(query_pos, memory + memory_pos, memory, mask=mask, bias=bias)
+        values = memory if values is None else values
+        return self.decoder(query_pos, memory + memory_pos, values, mask=mask, bias=bias)
