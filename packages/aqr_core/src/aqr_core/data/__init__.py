@@ -4,5 +4,6 @@ from aqr_core.data import transforms
 from aqr_core.data.collate import collate
 from aqr_core.data.dataset import NuScenesDataset
 from aqr_core.data.frame import Frame
+from aqr_core.data.pipeline import Pipeline
 
-__all__ = ["Frame", "NuScenesDataset", "collate", "transforms"]
+__all__ = ["Frame", "NuScenesDataset", "Pipeline", "collate", "transforms"]

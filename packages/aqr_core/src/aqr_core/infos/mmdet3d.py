@@ -18,6 +18,7 @@ from numpy.typing import ArrayLike
 from aqr_core.errors import DataError
 from aqr_core.infos.box_convention import decide_convention
 from aqr_core.infos.parse import parse_info
+from aqr_core.infos.presence import Presence
 from aqr_core.infos.schema import POINT_FEATURES, Info, InfosHeader
 from aqr_core.infos.unpickle import load_plain_pickle
 from aqr_core.structures.boxes3d import legacy_wlh_to_box
@@ -90,6 +91,22 @@ class Mmdet3dInfos(Sequence[Info]):
                 boxes = legacy_wlh_to_box(boxes)
             record["gt"] = _ground_truth(frame, self._is_v1_1, names, np.hstack([boxes, velocity]))
             return parse_info(record, self.header)
+
+    def presence(self) -> Presence:
+        """Which classes each keyframe holds; the records are checked when they are used.
+
+        Raises:
+            DataError: a keyframe lacks the names or flags of its boxes.
+        """
+        presence = Presence.empty(len(self), len(self.header.classes))
+        for index, frame in enumerate(self._frames):
+            names, _, _ = self._raw_boxes(index)
+            with _naming(self.path, index):
+                for name, is_valid in zip(names, _valid_flags(frame, self._is_v1_1), strict=True):
+                    if name in _LABEL:
+                        presence.annotated[index, _LABEL[name]] = True
+                        presence.valid[index, _LABEL[name]] |= bool(is_valid)
+        return presence
 
     def _raw_boxes(self, index: int) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Class names, (n, 7) boxes as they stand in the file, and (n, 2) velocities."""
@@ -221,6 +238,13 @@ def _ground_truth(frame: Mapping[str, Any], is_v1_1: bool, names: list[str], box
         "valid": valid,
         "instances": [""] * len(known),
     }
+
+
+def _valid_flags(frame: Mapping[str, Any], is_v1_1: bool) -> Sequence[bool]:
+    """One per box of the file, of any class."""
+    if is_v1_1:
+        return [instance["bbox_3d_isvalid"] for instance in frame.get("instances", ())]
+    return frame["valid_flag"] if len(frame.get("gt_names", ())) else ()
 
 
 def _relative(path: str, folder: str) -> str:

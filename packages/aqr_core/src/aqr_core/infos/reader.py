@@ -12,6 +12,7 @@ import numpy as np
 from aqr_core.errors import DataError
 from aqr_core.infos.mmdet3d import Mmdet3dInfos
 from aqr_core.infos.parse import FieldError, parse_header, parse_info
+from aqr_core.infos.presence import Presence
 from aqr_core.infos.schema import Info, InfosHeader
 
 T = TypeVar("T")
@@ -70,6 +71,22 @@ class Infos(Sequence[Info]):
             raise IndexError(f"keyframe {index} of {len(self)} in {self.path}")
         line = index % len(self) + 1
         return _read_line(self.path, self._offsets, line, lambda record: parse_info(record, self.header))
+
+    def presence(self) -> Presence:
+        """Which classes each keyframe holds, in one pass over the file.
+
+        The records are not checked here but when they are used, except those that look unusual.
+
+        Raises:
+            DataError: an unusual record breaks the schema.
+        """
+        presence = Presence.empty(len(self), len(self.header.classes))
+        with self.path.open("rb") as file:
+            file.readline()
+            for frame, line in enumerate(file):
+                if not presence.mark_line(frame, line):
+                    presence.mark(frame, self[frame].gt)
+        return presence
 
 
 def open_infos(path: str | Path, box_convention: str | None = None) -> Infos | Mmdet3dInfos:

@@ -13,21 +13,27 @@ from aqr_core.data.transforms.loading import (
     LoadPointsFromFile,
     LoadPointsFromMultiSweeps,
 )
-from aqr_core.data.transforms.scene import CustomRandomFlip3D, GlobalRotScaleTransAll
+from aqr_core.data.transforms.modality import ModalMask3D
+from aqr_core.data.transforms.object_sample import ObjectSample, UnifiedObjectSample
+from aqr_core.data.transforms.scene import CustomRandomFlip3D, GlobalRotScaleTransAll, GlobalRotScaleTransImage
 
 __all__ = [
     "CustomRandomFlip3D",
     "GlobalRotScaleTransAll",
+    "GlobalRotScaleTransImage",
     "LoadAnnotations3D",
     "LoadMultiViewImageFromFiles",
     "LoadPointsFromFile",
     "LoadPointsFromMultiSweeps",
+    "ModalMask3D",
     "NormalizeMultiviewImage",
     "ObjectNameFilter",
     "ObjectRangeFilter",
+    "ObjectSample",
     "PadMultiViewImage",
     "PointShuffle",
     "PointsRangeFilter",
     "RandomImageGain",
     "ResizeCropFlipImage",
+    "UnifiedObjectSample",
 ]
