@@ -6,6 +6,7 @@ import numpy as np
 
 from aqr_core.data.files import find_sensor_file, read_image, read_points
 from aqr_core.data.frame import Frame
+from aqr_core.data.transforms.scene import move_points
 from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos.schema import POINT_FEATURES
 from aqr_core.registry import TRANSFORMS
@@ -53,8 +54,7 @@ class LoadPointsFromMultiSweeps:
             sweep = frame.info.sweeps[i]
             path = find_sensor_file(frame.dataroot, sweep.path)
             cloud = read_points(path, frame.info.lidar.num_features)[:, :POINT_FEATURES]
-            motion = sweep.sweep2lidar.astype(np.float32)
-            cloud[:, :3] = cloud[:, :3] @ motion[:3, :3].T + motion[:3, 3]
+            move_points(cloud, sweep.sweep2lidar)
             cloud[:, _AGE] = sweep.age
             clouds.append(cloud)
         frame.points = np.concatenate(clouds)
