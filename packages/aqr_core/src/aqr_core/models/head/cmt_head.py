@@ -30,6 +30,7 @@ from aqr_core.models.head.position import (
 )
 from aqr_core.models.head.queries import ray_query_embedding
 from aqr_core.models.losses import DetectionCriterion, HungarianAssigner3D
+from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS, build
 
 DEFAULT_ASSIGNER = dict(
@@ -62,6 +63,9 @@ class CmtHead(nn.Module):
 
     `grid_size` (voxels along x, y, z) fixes the positional code of BEV cell i to (i + 0.5) / cells of the range, as
     upstream has it even where the cells do not fill the range. Without it cells are coded where they are in metres.
+    Upstream also swaps the number of rows and columns there; a map that is no square should go without `grid_size`.
+
+    The dtype of the weights is that of the result: `head.double()` computes in float64, given float64 features.
     """
 
     uses_lidar = True
@@ -230,16 +234,16 @@ class CmtHead(nn.Module):
         decoded = self.transformer(
             tokens, positions, query_pos, mask=mask, bias=bias, values=values
         )  # (L, B, S + Q, C)
-        matching = self.predict_boxes(decoded[:, :, slots:], reference[:, slots:])
+        # All queries in one sequence: with kernel 3 the task heads mix the last slot and the first query, as upstream.
+        predictions = self.predict_boxes(decoded, reference)
         noised = None
         if denoising is not None:
-            noised = DenoisingOutput(denoising, self.predict_boxes(decoded[:, :, :slots], reference[:, :slots]))
-        return HeadOutput(**vars(matching), denoising=noised, aqr=aqr)
+            noised = DenoisingOutput(denoising, predictions.select(slice(slots)))
+        return HeadOutput(**vars(predictions.select(slice(slots, None))), denoising=noised, aqr=aqr)
 
     def bev_position(self, shape: tuple[int, int]) -> Tensor:
         """(Y * X, C) codes of the BEV cells."""
         rows, cols = shape
-        device = self.reference_points.weight.device
         if self.grid_size is not None:
             expected = (self.grid_size[1] // self.downsample_scale, self.grid_size[0] // self.downsample_scale)
             if (rows, cols) != expected:
@@ -247,12 +251,14 @@ class CmtHead(nn.Module):
                     f"The BEV map has {rows} x {cols} cells but grid_size {list(self.grid_size)} over downsample_scale "
                     f"{self.downsample_scale} gives {expected[0]} x {expected[1]}; correct grid_size or sparse_shape."
                 )
-            fraction = (1 / cols, 1 / rows)
+            fraction = (1 / rows, 1 / cols)  # sic: upstream divides x by the number of rows, which suits squares alone
         else:
             cell_x, cell_y = self.cell_m((rows, cols))
             x0, y0, _, x1, y1, _ = self.pc_range
             fraction = (cell_x / (x1 - x0), cell_y / (y1 - y0))
-        return self.bev_embedding(pos2embed(bev_cell_centers((rows, cols), fraction, device), self.hidden_dim))
+        weight = self.reference_points.weight
+        centers = bev_cell_centers((rows, cols), fraction, weight.device, weight.dtype)
+        return self.bev_embedding(pos2embed(centers, self.hidden_dim))
 
     def image_position(self, shape: tuple[int, int], img2lidar: Tensor, pad_shape: tuple[int, int]) -> Tensor:
         """(B, N * H * W, C) codes of the image cells."""
@@ -329,7 +335,8 @@ class CmtHead(nn.Module):
         """Per sample boxes (K, 9), scores (K,) descending and labels (K,) of the last decoder layer."""
         tasks = range(len(self.task_heads))
         return self.bbox_coder.decode(
-            [out.cls_logits[task][-1].float() for task in tasks], [out.box_codes(task)[-1].float() for task in tasks]
+            [at_least_float32(out.cls_logits[task][-1]) for task in tasks],
+            [at_least_float32(out.box_codes(task)[-1]) for task in tasks],
         )
 
     def aqr_scalars(self) -> dict[str, float]:

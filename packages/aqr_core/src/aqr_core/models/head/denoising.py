@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from aqr_core.models.losses.ranks import max_over_ranks, sum_over_ranks
+from aqr_core.models.precision import at_least_float32
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def build_denoising(
         missing = group_size - stacked.shape[1]  # another rank's sample may be the fullest
         return torch.cat([stacked, stacked.new_zeros(len(stacked), missing, *stacked.shape[2:])], dim=1)
 
-    boxes = pad([b.float() for b in gt_boxes])  # (B, M, 9)
+    boxes = pad([at_least_float32(b) for b in gt_boxes])  # (B, M, 9)
     labels = pad(list(gt_labels))  # (B, M)
     known = pad([torch.ones_like(label, dtype=torch.bool) for label in gt_labels])  # (B, M)
     shift = pad([n[:groups].transpose(0, 1) for n in noise]).permute(2, 0, 1, 3)  # (G, B, M, 3)

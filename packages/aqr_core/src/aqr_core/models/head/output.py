@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
@@ -38,6 +38,11 @@ class Predictions:
     def box_codes(self, task: int) -> Tensor:
         """(L, B, Q, 10) in the order of the box coder."""
         return torch.cat([getattr(self, name)[task] for name in BOX_BRANCHES], dim=-1)
+
+    def select(self, queries: slice) -> Predictions:
+        """The predictions of some queries."""
+        names = (item.name for item in fields(Predictions))
+        return Predictions(*([part[:, :, queries] for part in getattr(self, name)] for name in names))
 
 
 @dataclass(frozen=True)

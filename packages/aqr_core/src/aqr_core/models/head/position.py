@@ -38,20 +38,26 @@ def inverse_sigmoid(value: Tensor, eps: float = 1e-5) -> Tensor:
     return torch.log(value.clamp(min=eps) / (1 - value).clamp(min=eps))
 
 
-def bev_cell_centers(shape: tuple[int, int], cell_fraction: tuple[float, float], device: torch.device) -> Tensor:
+def bev_cell_centers(
+    shape: tuple[int, int],
+    cell_fraction: tuple[float, float],
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
     """Centres of the BEV cells, row-major.
 
     Args:
         shape: (Y, X) rows and columns.
         cell_fraction: (x, y) edge of one cell in fractions of the range.
         device: where the result lives.
+        dtype: of the result.
 
     Returns:
         (Y * X, 2) x, y in fractions of the range.
     """
     rows, cols = shape
-    y = (torch.arange(rows, device=device) + 0.5) * cell_fraction[1]
-    x = (torch.arange(cols, device=device) + 0.5) * cell_fraction[0]
+    y = (torch.arange(rows, device=device, dtype=dtype) + 0.5) * cell_fraction[1]
+    x = (torch.arange(cols, device=device, dtype=dtype) + 0.5) * cell_fraction[0]
     y, x = torch.meshgrid(y, x, indexing="ij")
     return torch.stack([x, y], dim=-1).flatten(0, 1)
 
@@ -84,11 +90,11 @@ def pixel_rays(pixels: Tensor, img2lidar: Tensor) -> tuple[Tensor, Tensor]:
         img2lidar: (..., 4, 4) inverse of `lidar2img`, float64.
 
     Returns:
-        direction (..., 3) per metre of depth and origin (..., 3) in metres, float32.
+        direction (..., 3) per metre of depth and origin (..., 3) in metres, float64.
     """
     direction = (img2lidar[..., :3, :3] @ pixels.unsqueeze(-1)).squeeze(-1)
     origin = img2lidar[..., :3, 3].expand_as(direction)
-    return direction.float(), origin.float()
+    return direction, origin
 
 
 class RayEmbedding(nn.Sequential):
@@ -96,6 +102,7 @@ class RayEmbedding(nn.Sequential):
 
     The 3 * depth_num inputs are affine in direction and origin. So the first layer acts on those six numbers with
     its weight summed over depths: the same function and gradients at a fraction of the cost and memory.
+    Results have the dtype of the weights; rays are best given in float64.
 
     Args:
         depth_num: number of depths.
@@ -120,13 +127,14 @@ class RayEmbedding(nn.Sequential):
     def ray_points(self, direction: Tensor, origin: Tensor) -> Tensor:
         """(..., 3) rays -> (..., 3 * depth_num) points in fractions of the range, depth-major, not clamped."""
         points = origin.unsqueeze(-2) + direction.unsqueeze(-2) * self.depths[:, None]
-        return ((points - self.range_min) / self.range_size).flatten(-2)
+        return ((points - self.range_min) / self.range_size).flatten(-2).to(self.depths.dtype)
 
     def forward(self, direction: Tensor, origin: Tensor) -> Tensor:  # type: ignore[override]
         """(..., 3) rays -> (..., hidden_dim); equals the MLP applied to `ray_points`."""
         first, activation, last = cast(tuple[nn.Linear, nn.ReLU, nn.Linear], tuple(self))
         weight = first.weight.unflatten(1, (-1, 3))  # (hidden, depths, 3)
         per_direction = torch.einsum("hdc,d->hc", weight, self.depths)
-        hidden = F.linear(direction / self.range_size, per_direction, first.bias)
-        hidden = hidden + F.linear((origin - self.range_min) / self.range_size, weight.sum(dim=1))
+        direction = (direction / self.range_size).to(weight.dtype)
+        origin = ((origin - self.range_min) / self.range_size).to(weight.dtype)
+        hidden = F.linear(direction, per_direction, first.bias) + F.linear(origin, weight.sum(dim=1))
         return last(activation(hidden))

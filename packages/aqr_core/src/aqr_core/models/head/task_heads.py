@@ -19,7 +19,8 @@ class LayerwiseConv1d(nn.Module):
         layers: decoder layers L.
         in_channels: per layer.
         out_channels: per layer.
-        kernel_size: along the query axis, odd. Above 1 neighbouring queries mix (upstream's LiDAR-only config).
+        kernel_size: along the query axis, odd. Above 1 neighbouring queries mix (upstream's LiDAR-only config), in
+            training also the last denoising slot and the first matching query.
         bias: whether a bias is added.
     """
 
@@ -71,7 +72,7 @@ class SeparateTaskHead(nn.Module):
         heads: name -> (output channels, number of convolutions).
         groups: decoder layers L.
         head_conv: channels between the convolutions.
-        final_kernel: kernel of every convolution, along the query axis.
+        final_kernel: kernel of every convolution, along the query axis, see `LayerwiseConv1d`.
         init_bias: of the class logits; -2.19 is a prior of 0.1.
     """
 

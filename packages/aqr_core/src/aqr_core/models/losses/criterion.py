@@ -12,6 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 from aqr_core.models.losses.focal import FocalLoss, L1Loss
 from aqr_core.models.losses.matcher import HungarianAssigner3D
 from aqr_core.models.losses.ranks import sum_over_ranks, world_size
+from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS, build
 
 if TYPE_CHECKING:
@@ -93,10 +94,12 @@ class DetectionCriterion:
     ) -> tuple[Tensor, Tensor]:
         """Class and box loss (L,) of the matching queries of one task, whose classes start at `offset`."""
         classes = self.classes_per_task[task]
-        logits = predictions.cls_logits[task].float()  # (L, B, Q, K)
-        codes = predictions.box_codes(task).float()  # (L, B, Q, 10)
+        logits = at_least_float32(predictions.cls_logits[task])  # (L, B, Q, K)
+        codes = at_least_float32(predictions.box_codes(task))  # (L, B, Q, 10)
         own = [(label >= offset) & (label < offset + classes) for label in gt_labels]
-        targets = pad_sequence([self.box_coder.encode(b[o].float()) for b, o in zip(gt_boxes, own, strict=True)], True)
+        targets = pad_sequence(
+            [self.box_coder.encode(b[o].to(codes.dtype)) for b, o in zip(gt_boxes, own, strict=True)], True
+        )
         labels = pad_sequence([label[o] - offset for label, o in zip(gt_labels, own, strict=True)], True)
         counts = [int(o.sum()) for o in own]
         matches = self.assigner.assign(logits, codes, targets, labels, counts)
@@ -120,8 +123,8 @@ class DetectionCriterion:
     def denoising_loss(self, task: int, offset: int, denoising: DenoisingOutput) -> tuple[Tensor, Tensor]:
         """Class and box loss (L,) of the known denoising slots of one task."""
         plan, classes = denoising.plan, self.classes_per_task[task]
-        logits = denoising.predictions.cls_logits[task][:, plan.batch_index, plan.slot].float()  # (L, k, K)
-        codes = denoising.predictions.box_codes(task)[:, plan.batch_index, plan.slot].float()
+        logits = at_least_float32(denoising.predictions.cls_logits[task][:, plan.batch_index, plan.slot])  # (L, k, K)
+        codes = at_least_float32(denoising.predictions.box_codes(task)[:, plan.batch_index, plan.slot])
         labels = plan.labels - offset
         labels = torch.where((labels >= 0) & (labels < classes), labels, classes)
         ranks = world_size()
@@ -130,7 +133,7 @@ class DetectionCriterion:
         cls = self.loss_cls.elementwise(logits, labels.expand(len(logits), -1)).sum(dim=(1, 2)) / (cls_factor + EPS)
 
         own = (plan.box_labels >= offset) & (plan.box_labels < offset + classes)
-        targets = self.box_coder.encode(plan.boxes[own]).expand(len(logits), -1, -1)
+        targets = self.box_coder.encode(plan.boxes[own].to(codes.dtype)).expand(len(logits), -1, -1)
         bbox = self._box_loss(codes[:, own], targets).sum(dim=1) / (max(plan.num_known, 1.0) / ranks + EPS)
         return cls, bbox
 

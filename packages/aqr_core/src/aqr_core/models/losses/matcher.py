@@ -12,6 +12,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS, build
 
 # Stands in for a non-finite cost: scipy refuses those, and the loss of the pair reports the fault with its name.
@@ -120,7 +121,8 @@ class HungarianAssigner3D:
         device = logits.device
         rows: list[np.ndarray] = []
         if max(counts) > 0:
-            cost = self.cost(logits.float(), codes.float(), targets.float(), labels).cpu().numpy()
+            logits, codes, targets = (at_least_float32(x) for x in (logits, codes, targets))
+            cost = self.cost(logits, codes, targets, labels).cpu().numpy()
             cost = np.nan_to_num(cost, nan=UNUSABLE_COST, posinf=UNUSABLE_COST, neginf=-UNUSABLE_COST)
             for layer, layer_cost in enumerate(cost):
                 for sample, count in enumerate(counts):
