@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from aqr_core.config import SCHEMA, config_names, load_config
+from aqr_core.data import Pipeline
 from aqr_core.models import build_detector
-from aqr_core.registry import TRANSFORMS, build
 from aqr_train.param_groups import build_grouping
 from aqr_train.schedule import SCHEDULES, build_schedule
 from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
@@ -38,8 +38,7 @@ def test_config_loads_and_builds(name: str) -> None:
     data, train = read_section(DataSettings, config, "data"), read_section(TrainSettings, config, "train")
     optimizer = read_section(OptimizerSettings, config, "optimizer")
     for dataset in (data.train, data.val):
-        for step in dataset["pipeline"]:
-            build(step, TRANSFORMS)
+        Pipeline(dataset["pipeline"])
     build_schedule(config.schedule, train.total_steps(100))
     grouping = build_grouping(
         build_detector(config.model), optimizer.lr, optimizer.weight_decay, optimizer.param_groups

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from aqr_train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def describe_plan(trainer: Trainer) -> list[str]:
-    """Processes, effective batch, length, schedule and the group table, as lines of text."""
+    """Processes, effective batch, length, changes of the pipeline, schedule and the group table, as lines of text.
+
+    A change of the pipeline that lies beyond the end of the run is a warning in the log.
+    """
     accelerator, settings, data = trainer.accelerator, trainer.settings, trainer.data
     world, total = accelerator.num_processes, trainer.schedule.total_steps
     lines = [
@@ -17,6 +24,7 @@ def describe_plan(trainer: Trainer) -> list[str]:
         f"{trainer.steps_per_epoch} steps over {len(trainer.dataset)} samples",
         f"gradient clip     {settings.grad_clip}",
     ]
+    lines += _describe_switches(trainer)
     base_lr = max(group["base_lr"] for group in trainer.optimizer.param_groups)
     for step in trainer.schedule.milestones():
         rate, beta = trainer.schedule.lr_factor(step), trainer.schedule.beta1_factor(step)
@@ -30,4 +38,23 @@ def describe_plan(trainer: Trainer) -> list[str]:
     trainable = sum(group.size for group in groups if not group.frozen)
     everything = sum(group.size for group in groups)
     lines.append(f"trainable         {trainable} of {everything} ({100 * trainable / everything:.1f} %)")
+    return lines
+
+
+def _describe_switches(trainer: Trainer) -> list[str]:
+    lines = []
+    total = trainer.schedule.total_steps
+    # Only a dataset with a pipeline of steps knows switches.
+    pipeline = getattr(trainer.dataset, "pipeline", None)
+    for epoch, names in ({} if pipeline is None else pipeline.switches).items():
+        step, without = epoch * trainer.steps_per_epoch, ", ".join(names)
+        lines.append(f"data              from epoch {epoch} (step {step}): without {without}")
+        if step >= total:
+            logger.warning(
+                "The run ends after %.2f epochs, so %s stays in to the end; it would be left out from epoch %d. "
+                "Lower its until_epoch, or train longer.",
+                total / trainer.steps_per_epoch,
+                without,
+                epoch,
+            )
     return lines

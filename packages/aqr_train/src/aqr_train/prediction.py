@@ -96,9 +96,21 @@ def predict_to_file(
         progress=progress,
     )
     if accelerator.is_main_process:
-        write_submission(path, records)
+        write_submission(path, records, sensors_used(model))
     accelerator.wait_for_everyone()
     return path
+
+
+def sensors_used(model: nn.Module) -> dict[str, bool]:
+    """The `meta` of a results file: a detector without image or LiDAR branch does not use that sensor."""
+    branches = {name for name, _ in model.named_children()}
+    return {
+        "use_camera": "img_backbone" in branches,
+        "use_lidar": "pts_middle_encoder" in branches,
+        "use_radar": False,
+        "use_map": False,
+        "use_external": False,
+    }
 
 
 def _records(model: Any, dataset: PosedSource, indices: list[int], batch: Batch) -> Records:  # noqa: ANN401

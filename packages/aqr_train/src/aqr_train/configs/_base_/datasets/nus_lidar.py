@@ -11,7 +11,12 @@ data = dict(
         pipeline=[
             *_base_._load_points,
             *_base_._load_boxes,
-            dict(type="ObjectSample", db_sampler=_base_._object_database, until_epoch=15),
+            dict(
+                type="ObjectSample",
+                db_sampler=_base_._object_database,
+                zero_unknown_velocity=True,
+                until_epoch=15,
+            ),
             *_base_._move_scene,
             *_base_._filter_points,
             *_base_._filter_boxes,
