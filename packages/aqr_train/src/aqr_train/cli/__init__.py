@@ -21,7 +21,7 @@ VERBS = {
     "predict": "write the detections of a checkpoint on a split",
     "test": "predict and score",
     "synth": "write a synthetic dataset in the nuScenes format",
-    "prepare": "turn nuScenes tables into infos",
+    "prepare": "turn nuScenes tables into infos, and their objects into a database",
     "doctor": "show versions, backends and data, and what would fail",
 }
 

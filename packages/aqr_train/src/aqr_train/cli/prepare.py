@@ -1,13 +1,24 @@
-"""`aqr prepare`: nuScenes tables to infos."""
+"""`aqr prepare`: nuScenes tables to infos, and their objects to a database for ground-truth sampling."""
 
 from __future__ import annotations
 
 import argparse
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import numpy as np
 from rich.console import Console
+from rich.table import Table
 
+from aqr_core.errors import ConfigError
 from aqr_train.cli.progress import Bars
+
+if TYPE_CHECKING:
+    from aqr_core.data.database import ObjectDatabase
+
+_ENOUGH_POINTS = 5  # what the official configs sample
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -20,12 +31,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--allow-missing", action="store_true", help="leave out keyframes and sweeps whose files are absent"
     )
+    parser.add_argument(
+        "--gt-database",
+        action="store_true",
+        help="also cut out the objects of the training splits: gt_database_<split>",
+    )
+    parser.add_argument("--no-images", action="store_true", help="the database without image crops")
+    parser.add_argument(
+        "--workers", type=int, default=os.cpu_count() or 1, help="processes that cut, default all cores"
+    )
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Build, with a progress bar per split."""
     from aqr_core.infos import build_infos
 
+    if arguments.no_images and not arguments.gt_database:
+        raise ConfigError("--no-images concerns the object database; give --gt-database too.")
     out_dir = arguments.out_dir or arguments.dataroot
     with Bars("keyframes") as bars:
         written = build_infos(
@@ -39,4 +61,40 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for split, path in written.items():
         Console().print(f"{split}: {path}", highlight=False, soft_wrap=True)
+    if arguments.gt_database:
+        _build_databases(arguments, written)
     return 0
+
+
+def _build_databases(arguments: argparse.Namespace, infos: Mapping[str, Path]) -> None:
+    """One database per split to train on; objects of the others must not be seen in training."""
+    from aqr_core.data.database import build_object_database
+
+    splits = [split for split in infos if "train" in split]
+    if not splits:
+        raise ConfigError(
+            f"--gt-database: none of the splits {', '.join(infos)} has 'train' in its name, and objects of other "
+            "splits must not be learned; choose a training split."
+        )
+    for split in splits:
+        with Bars("keyframes") as bars:
+            database = build_object_database(
+                arguments.dataroot,
+                infos[split],
+                infos[split].with_name(f"gt_database_{split}"),
+                sweeps_num=arguments.max_sweeps,
+                workers=arguments.workers,
+                progress=bars.show,
+                images=not arguments.no_images,
+            )
+        Console().print(f"{split}: {database.path}", highlight=False, soft_wrap=True)
+        Console().print(_summary(database))
+
+
+def _summary(database: ObjectDatabase) -> Table:
+    table = Table("class", "objects", f"of {_ENOUGH_POINTS} points or more", "with an image crop")
+    for label, name in enumerate(database.classes):
+        own = database.labels == label
+        enough = own & (database.num_points >= _ENOUGH_POINTS)
+        table.add_row(name, *(str(np.count_nonzero(rows)) for rows in (own, enough, own & database.with_image)))
+    return table

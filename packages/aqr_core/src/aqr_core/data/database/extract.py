@@ -27,6 +27,7 @@ from aqr_core.structures.frames import project_points
 
 _AGE = 4
 _CLOSE_M = 1.0
+_ROUNDING_M = 0.01  # more than float32 loses on coordinates of a kilometre
 _MIN_CROP_PX = 10
 # Half the bytes of the source's own coding and no loss that a crop keeps once it is resized and blended; PNG is four
 # to five times larger and slower to decode. Colour is not subsampled: crops are small.
@@ -50,8 +51,7 @@ def extract_objects(
     """
     gt = info.gt
     kept = np.flatnonzero(gt.valid & (label_of[gt.labels] >= 0))
-    points = accumulate_sweeps(dataroot, info, sweeps_num)
-    clouds = [points_of_box(points, box) for box in gt.boxes[kept]]
+    clouds = points_of_boxes(accumulate_sweeps(dataroot, info, sweeps_num), gt.boxes[kept])
     filled = [i for i, cloud in enumerate(clouds) if len(cloud)]
     kept, clouds = kept[filled], [clouds[i] for i in filled]
     boxes = gt.boxes[kept]
@@ -79,17 +79,21 @@ def accumulate_sweeps(dataroot: Path, info: Info, sweeps_num: int) -> np.ndarray
     return np.concatenate(clouds)
 
 
-def points_of_box(points: np.ndarray, box: np.ndarray) -> np.ndarray:
-    """(P, 5) points, (9,) box -> (p, 5) float32 points inside, about the box's gravity centre.
+def points_of_boxes(points: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
+    """(P, 5) points, (n, 9) boxes -> n arrays (p, 5) float32, the points inside, about the box's gravity centre.
 
-    Most points are far away: float32 distances sort them out before the exact test.
+    Most points are far from a box: float32 distances along x, then along y, sort them out before the exact test.
     """
-    reach = np.float32(np.hypot(box[DX], box[DY]) / 2 + 0.01)
-    near = np.flatnonzero(np.abs(points[:, X] - np.float32(box[X])) <= reach)
-    near = near[np.abs(points[near, Y] - np.float32(box[Y])) <= reach]
-    inside = points[near[points_in_boxes(points[near], box[None])[:, 0]]]
-    inside[:, :3] -= box[:3]
-    return inside
+    x, y = np.ascontiguousarray(points[:, :2].T)
+    reaches = np.hypot(boxes[:, DX], boxes[:, DY]) / 2 + _ROUNDING_M
+    clouds = []
+    for box, reach in zip(boxes, reaches.astype(np.float32), strict=True):
+        near = np.flatnonzero(np.abs(x - np.float32(box[X])) <= reach)
+        near = near[np.abs(y[near] - np.float32(box[Y])) <= reach]
+        inside = points[near[points_in_boxes(points[near], box[None])[:, 0]]]
+        inside[:, :3] -= box[:3]
+        clouds.append(inside)
+    return clouds
 
 
 def cut_crops(dataroot: Path, info: Info, boxes: np.ndarray) -> list[bytes]:
@@ -122,8 +126,9 @@ def _rectangles(camera: CameraInfo, corners: np.ndarray, image: Callable[[], np.
     pixels, depths = project_points(camera.lidar2img, corners.reshape(-1, 3))
     pixels = np.clip(pixels.reshape(-1, 8, 2), 0, (width - 1, height - 1))
     rectangles = np.hstack([pixels.min(axis=1), pixels.max(axis=1)]).astype(np.int64)
-    large = (rectangles[:, 2:] - rectangles[:, :2] > _MIN_CROP_PX).all(axis=1)
-    return rectangles * ((depths.reshape(-1, 8) > 0).all(axis=1) & large)[:, None]
+    seen = (depths.reshape(-1, 8) > 0).all(axis=1)
+    seen &= (rectangles[:, 2:] - rectangles[:, :2] > _MIN_CROP_PX).all(axis=1)
+    return np.where(seen[:, None], rectangles, 0)
 
 
 def _read_camera(dataroot: Path, camera: CameraInfo) -> np.ndarray:

@@ -110,10 +110,10 @@ def open_dbinfos(path: Path, dataroot: Path | None, box_convention: str | None) 
         )
         raise DataError(f"{path}: {problem}; {_REMEDY}.") from error
     boxes = _in_our_convention(path, boxes, labels, box_convention)
-    has_images = bool((paths[:, 1] != b"").any())
-    if not has_images:
+    with_image = paths[:, 1] != b""
+    if not with_image.any():
         logger.warning("%s names no image crops: objects can be pasted into point clouds only", path)
-    table = ObjectTable(DETECTION_CLASSES, boxes, labels, num_points, difficulty, has_images)
+    table = ObjectTable(DETECTION_CLASSES, boxes, labels, num_points, difficulty, with_image, bool(with_image.any()))
     files = LooseFiles(_find_root(path, dataroot, paths), paths, num_points, boxes[:, DZ] / 2)
     _check_points(path, table, files)
     return table, files

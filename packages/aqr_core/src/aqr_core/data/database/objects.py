@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ class ObjectDatabase:
         labels: (n,) int64.
         num_points: (n,) int64.
         difficulty: (n,) int64, -1 what a sampler should leave out, 0 where the source does not say.
-        has_images: whether there are image crops.
+        with_image: (n,) bool, objects with an image crop; no camera shows the others well.
+        has_images: whether there are image crops at all.
     """
 
     def __init__(self, path: Path, table: ObjectTable, files: PackedFiles | LooseFiles) -> None:
@@ -36,6 +38,7 @@ class ObjectDatabase:
         self.labels = table.labels
         self.num_points = table.num_points
         self.difficulty = table.difficulty
+        self.with_image = table.with_image
         self.has_images = table.has_images
         self._files = files
 
@@ -80,9 +83,5 @@ class ObjectDatabase:
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self._files, PackedFiles):
             return ObjectDatabase.open, (self.path,)
-        return ObjectDatabase, (self.path, self._table(), self._files)
-
-    def _table(self) -> ObjectTable:
-        return ObjectTable(
-            self.classes, self.boxes, self.labels, self.num_points, self.difficulty, has_images=self.has_images
-        )
+        table = ObjectTable(**{field.name: getattr(self, field.name) for field in fields(ObjectTable)})
+        return ObjectDatabase, (self.path, table, self._files)

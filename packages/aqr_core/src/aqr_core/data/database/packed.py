@@ -188,6 +188,7 @@ def open_packed(folder: Path) -> tuple[ObjectTable, PackedFiles]:
         labels=labels,
         num_points=np.diff(points),
         difficulty=np.zeros(len(labels), np.int64),
+        with_image=np.diff(images) > 0,
         has_images=bool(meta["has_images"]),
     )
     return table, PackedFiles(folder, points, images)

@@ -18,7 +18,8 @@ class ObjectTable:
         labels: (n,) int64.
         num_points: (n,) int64, points that are stored.
         difficulty: (n,) int64, -1 what a sampler should leave out, 0 where the source does not say.
-        has_images: whether the database holds image crops (of some objects; not every object is seen well enough).
+        with_image: (n,) bool, objects with an image crop; no camera shows the others well.
+        has_images: whether the database holds image crops at all.
     """
 
     classes: tuple[str, ...]
@@ -26,6 +27,7 @@ class ObjectTable:
     labels: np.ndarray
     num_points: np.ndarray
     difficulty: np.ndarray
+    with_image: np.ndarray
     has_images: bool
 
     def __len__(self) -> int:
