@@ -104,6 +104,45 @@ def test_frames_without_boxes_are_left_out_in_training_only(tiny_root, tmp_path)
         NuScenesDataset(tiny_root.path, infos, PIPELINE, classes=["bus"])
 
 
+def test_class_balance_repeats_keyframes_with_their_own_augmentation(tiny_root, infos):
+    """Both keyframes hold a car, the first a barrier too: three in two classes, so each class lends one keyframe."""
+    balanced = dict(seed=3, class_balanced=True, classes=["car", "barrier"])
+    dataset = NuScenesDataset(tiny_root.path, infos, PIPELINE, **balanced)
+    assert len(dataset) == 2
+    assert dataset[1].token == "sample0"
+    assert same(dataset[0], NuScenesDataset(tiny_root.path, infos, PIPELINE, **balanced)[0])
+
+    of_cars = [
+        NuScenesDataset(tiny_root.path, infos, PIPELINE, seed=seed, class_balanced=True, classes=["car"])
+        for seed in range(8)
+    ]
+    drawn = [(cars.info(0).token, cars.info(1).token) for cars in of_cars]
+    assert len(set(drawn)) > 1
+    twice = next(cars for cars, (first, second) in zip(of_cars, drawn, strict=True) if first == second)
+    assert not same(twice[0], twice[1])
+
+    with pytest.raises(ConfigError, match="class_balanced resamples the keyframes, test_mode keeps each once"):
+        NuScenesDataset(tiny_root.path, infos, PIPELINE, class_balanced=True, test_mode=True)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_step_ends_with_its_epoch_in_running_workers_too(tiny_root, infos, workers):
+    """The mask stands for the objects that are pasted in the first epochs only."""
+    steps = [PIPELINE[0], PIPELINE[3], dict(type="ModalMask3D", mask_modal="points", until_epoch=2)]
+    dataset = NuScenesDataset(tiny_root.path, infos, steps)
+    loader = DataLoader(
+        dataset,
+        batch_size=1,
+        num_workers=workers,
+        collate_fn=lambda x: x[0],
+        persistent_workers=workers > 0,
+    )
+    for epoch in (0, 1, 2, 3, 1):
+        dataset.set_epoch(epoch)
+        for sample in loader:
+            assert bool(sample.points.any()) == (epoch >= 2)
+
+
 def test_labels_count_in_the_dataset_s_classes(tiny_root, infos):
     pipeline = [dict(type="LoadAnnotations3D", keep="all")]
     dataset = NuScenesDataset(tiny_root.path, infos, pipeline, classes=["bus", "barrier"], test_mode=True)
