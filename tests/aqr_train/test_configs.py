@@ -27,9 +27,16 @@ def differences(a: Any, b: Any, path: str = "") -> set[str]:
 
 
 def test_the_package_ships_the_configs_of_the_readme() -> None:
-    assert {"cmt_tiny", "cmt_aqr_tiny", "cmt_voxel0100_r50_800x320_cbgs", "cmt_aqr_voxel0100_r50_800x320_cbgs"} <= set(
-        NAMES
-    )
+    assert {
+        "cmt_tiny",
+        "cmt_aqr_tiny",
+        "cmt_voxel0100_r50_800x320_cbgs",
+        "cmt_voxel0100_r50_800x320_cbgs_metric",
+        "cmt_voxel0075_vov_1600x640_cbgs",
+        "cmt_lidar_voxel0075_cbgs",
+        "cmt_camera_vov_1600x640_cbgs",
+        "cmt_aqr_voxel0100_r50_800x320_cbgs",
+    } <= set(NAMES)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -68,11 +75,6 @@ def test_v3_freezes_the_backbones_and_nothing_else() -> None:
     assert rates["attention_bias_generator.bias_scale"] == pytest.approx(0.5)
     assert rates["aqr_weight_generator.*"] == 1 and rates["pts_neck.*"] == pytest.approx(0.05)
     assert "(all others)" not in rates
-
-
-def test_the_real_baseline_has_the_size_of_upstream() -> None:
-    model = build_detector(load_config("cmt_voxel0100_r50_800x320_cbgs").model)
-    assert sum(parameter.numel() for parameter in model.parameters()) == 40_919_572
 
 
 def test_the_schema_of_the_loader_is_that_of_the_trainer() -> None:
