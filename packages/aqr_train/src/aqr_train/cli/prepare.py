@@ -68,7 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _build_databases(arguments: argparse.Namespace, infos: Mapping[str, Path]) -> None:
     """One database per split to train on; objects of the others must not be seen in training."""
-    from aqr_core.data.database import build_object_database
+    from aqr_core.data.database.build import build_object_database
 
     splits = [split for split in infos if "train" in split]
     if not splits:

@@ -37,14 +37,14 @@ class LooseFiles:
         root: folder that the paths are relative to.
         paths: (n, 2) bytes, point file and image file; empty where there is no image.
         num_points: (n,) points per object.
-        heights: (n,) half heights [m]: from the bottom centre to the gravity centre.
+        half_heights: (n,) metres from the bottom centre to the gravity centre.
     """
 
-    def __init__(self, root: Path, paths: np.ndarray, num_points: np.ndarray, heights: np.ndarray) -> None:
+    def __init__(self, root: Path, paths: np.ndarray, num_points: np.ndarray, half_heights: np.ndarray) -> None:
         self._root = root
         self._paths = paths
         self._num_points = num_points
-        self._half_heights = heights
+        self._half_heights = half_heights
 
     def points(self, index: int) -> np.ndarray:
         """(P, 5) float32 about the gravity centre; a file of four columns has no age, which is 0 then."""
@@ -98,17 +98,9 @@ def open_dbinfos(path: Path, dataroot: Path | None, box_convention: str | None) 
         raise DataError(f"{path} holds no object of the ten classes, only {others or 'nothing'}; give another file.")
     if others:
         logger.warning("%s: left out objects of other classes: %s", path, others)
-    labels = np.repeat(np.arange(len(DETECTION_CLASSES)), [len(content.get(name, ())) for name in DETECTION_CLASSES])
-    try:
-        boxes = _boxes(records)
-        num_points = np.array([record["num_points_in_gt"] for record in records], np.int64)
-        difficulty = np.array([record.get("difficulty", 0) for record in records], np.int64)
-        paths = np.array([(str(record["path"]), str(record.get("image_path", ""))) for record in records]).astype("S")
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        problem = (
-            f"a record has no {error}" if isinstance(error, KeyError) else f"a record is not as expected ({error})"
-        )
-        raise DataError(f"{path}: {problem}; {_REMEDY}.") from error
+    counts = [len(content.get(name, ())) for name in DETECTION_CLASSES]
+    labels = np.repeat(np.arange(len(DETECTION_CLASSES)), counts)
+    boxes, num_points, difficulty, paths = _columns_of(path, records)
     boxes = _in_our_convention(path, boxes, labels, box_convention)
     with_image = paths[:, 1] != b""
     if not with_image.any():
@@ -119,17 +111,28 @@ def open_dbinfos(path: Path, dataroot: Path | None, box_convention: str | None) 
     return table, files
 
 
-def _boxes(records: Sequence[Mapping[str, Any]]) -> np.ndarray:
-    """(n, 9) as they stand in the file; an object without velocity columns gets an unknown velocity."""
+def _columns_of(path: Path, records: Sequence[Any]) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """(n, 9) boxes as they stand in the file, (n,) points, (n,) difficulties, (n, 2) paths.
+
+    A box without velocity columns gets an unknown velocity.
+    """
     boxes = np.full((len(records), BOX_DIM), np.nan)
-    for row, record in zip(boxes, records, strict=True):
-        box = np.asarray(record["box3d_lidar"], np.float64)
-        if box.shape not in ((VX,), (BOX_DIM,)):
-            raise ValueError(f"a box of shape {box.shape}, not 7 or 9 numbers")
-        row[: len(box)] = box
-    if not np.isfinite(boxes[:, :VX]).all() or not (boxes[:, DX : DZ + 1] > 0).all():
-        raise ValueError("a box with NaN or a size that is not positive")
-    return boxes
+    counts = np.zeros((2, len(records)), np.int64)
+    paths: list[tuple[bytes, bytes]] = []
+    for i, record in enumerate(records):
+        try:
+            box = np.asarray(record["box3d_lidar"], np.float64)
+            if box.shape not in ((VX,), (BOX_DIM,)):
+                raise ValueError(f"box3d_lidar has shape {box.shape}, not 7 or 9 numbers")
+            if not np.isfinite(box[:VX]).all() or not (box[DX : DZ + 1] > 0).all():
+                raise ValueError(f"box3d_lidar is {box.tolist()}")
+            boxes[i, : len(box)] = box
+            counts[:, i] = record["num_points_in_gt"], record.get("difficulty", 0)
+            paths.append((str(record["path"]).encode(), str(record.get("image_path", "")).encode()))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            problem = f"field {error} is missing" if isinstance(error, KeyError) else str(error)
+            raise DataError(f"{path}, object {i}: {problem}; {_REMEDY}.") from error
+    return boxes, *counts, np.array(paths, np.bytes_)
 
 
 def _in_our_convention(path: Path, boxes: np.ndarray, labels: np.ndarray, told: str | None) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from aqr_core.data.database.mmdet3d import LooseFiles, open_dbinfos
 from aqr_core.data.database.packed import PackedFiles, open_packed
 from aqr_core.data.database.table import ObjectTable
+from aqr_core.errors import DataError
 
 
 class ObjectDatabase:
@@ -57,6 +58,8 @@ class ObjectDatabase:
             DataError: no such database, or one that is damaged, incomplete or wants more than containers and numpy.
         """
         path = Path(path).absolute()
+        if not path.exists():
+            raise DataError(f"{path} does not exist; make it with `aqr prepare --gt-database`, or correct the path.")
         if path.is_file():
             return cls(path, *open_dbinfos(path, None if dataroot is None else Path(dataroot), box_convention))
         return cls(path, *open_packed(path))
