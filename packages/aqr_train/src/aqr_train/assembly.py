@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,6 @@ from aqr_train.schedule import build_schedule
 from aqr_train.seeding import seed_all
 from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
 from aqr_train.trainer import Trainer
-
-logger = logging.getLogger(__name__)
 
 
 def build_dataset(
@@ -137,19 +134,17 @@ def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -
 
 
 def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) -> None:
-    """Log what `load_from` gave; refuse what cannot be meant.
+    """Refuse what `load_from` cannot mean: a file that fits in part for no known reason.
 
     Raises:
-        CheckpointError: shapes differ, or a frozen parameter would stay at its random initial value.
+        CheckpointError: unexplained keys, or a frozen parameter would stay at its random initial value.
     """
-    for line in report.lines():
-        logger.info("%s: %s", path, line)
-    if report.mismatched:
+    unexplained = report.unexplained()
+    if unexplained:
         raise CheckpointError(
-            f"{path} belongs to another model: {report.mismatched[0]} and {len(report.mismatched) - 1} more tensors "
-            "differ in shape; choose the checkpoint of this model."
+            f"{path} does not fit the model, {unexplained}; choose the checkpoint of this model, or correct the names."
         )
-    untrained = [name for name in report.missing if name in grouping.frozen_names]
+    untrained = [name for keys in report.absent.values() for name in keys if name in grouping.frozen_names]
     if untrained:
         raise CheckpointError(
             f"{path} lacks {untrained[0]} and {len(untrained) - 1} more frozen parameters, which would stay random; "

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.geometry import BevGeometry
 from aqr_core.models.grid_mask import GridMask
 from aqr_core.models.voxel.sparse_tensor import batch_coords
 from aqr_core.registry import MODELS, build
@@ -36,6 +37,9 @@ class CmtDetector(nn.Module):
         train_cfg: `pts` goes to the head, as upstream.
         test_cfg: likewise.
         use_grid_mask: mask images in training.
+
+    Attributes:
+        geometry: what its weights must have been trained with; `state_dict()` states it in its metadata.
     """
 
     def __init__(
@@ -65,6 +69,8 @@ class CmtDetector(nn.Module):
         self.pts_neck = _build(pts_neck)
         stages = {"train_cfg": (train_cfg or {}).get("pts"), "test_cfg": (test_cfg or {}).get("pts")}
         self.pts_bbox_head = _build(pts_bbox_head, **{name: cfg for name, cfg in stages.items() if cfg is not None})
+        self.geometry = BevGeometry.from_config(locals())
+        self.register_state_dict_post_hook(_state_geometry)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Losses of a batch: every term by name, and 'loss', their sum. Denoising takes part in training mode only."""
@@ -119,6 +125,11 @@ def _check_branches(configs: Mapping[str, Any]) -> None:
         raise ConfigError("The model has neither image nor LiDAR branch; configure img_backbone or pts_middle_encoder.")
     if configs["pts_bbox_head"] is None:
         raise ConfigError("The model has no 'pts_bbox_head'; give its config.")
+
+
+def _state_geometry(model: CmtDetector, state: Mapping[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
+    """Put the geometry beside the module's version in the state dict's `_metadata`, which `torch.save` keeps."""
+    metadata["geometry"] = model.geometry.record()
 
 
 def _build(cfg: Config | None, **defaults: Any) -> Any:  # noqa: ANN401 - children are found by duck type

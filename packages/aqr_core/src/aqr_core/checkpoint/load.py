@@ -1,0 +1,125 @@
+"""Weights of any origin -> a model, with a report of what happened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from aqr_core.checkpoint.geometry_guard import check_geometry
+from aqr_core.checkpoint.layouts import convert
+from aqr_core.checkpoint.read import WeightsFile, read_weights_file
+from aqr_core.checkpoint.reasons import (
+    IMAGE_NECK,
+    explain_absent,
+    explain_pretraining,
+    explain_unused,
+    is_pretraining,
+)
+from aqr_core.checkpoint.report import LoadReport, name_first
+from aqr_core.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+_TASK_HEADS = "pts_bbox_head.task_heads."
+
+
+@dataclass(frozen=True)
+class Match:
+    """A file seen with the eyes of a model.
+
+    Attributes:
+        tensors: what the model can take, by its own names and in its own layout; every shape fits.
+        report: see `LoadReport`.
+    """
+
+    tensors: Mapping[str, Tensor]
+    report: LoadReport
+
+
+def load_weights(
+    model: nn.Module, path: str | Path, strict: bool = True, *, assume_geometry: bool = False
+) -> LoadReport:
+    """Copy weights from disk into `model`.
+
+    Args:
+        model: receives the values on its own device and in its own dtype.
+        path: a checkpoint folder, a `.safetensors` file, or a file of `torch.save`: a bare state dict, or mmcv's with
+            `meta` and `optimizer`. See `layouts.convert` for the foreign forms.
+        strict: every tensor of the model gets a value, and every tensor of the file has a place or a known reason to
+            have none (`LoadReport.unused`), which is logged as a warning. Otherwise the caller reads the report.
+        assume_geometry: take a file that does not state its geometry as trained with the model's.
+
+    Raises:
+        CheckpointError: unreadable file, no key in common, a shape or the geometry differs, or what `strict` forbids.
+    """
+    file = read_weights_file(path)
+    match = match_weights(model, file, assume_geometry=assume_geometry)
+    report = match.report
+    if strict and (report.missing or report.unexpected):
+        raise CheckpointError(f"{path} does not fit the model, {report.unexplained()}; use its own config.")
+    if strict and report.absent:
+        reason, keys = next(iter(report.absent.items()))
+        raise CheckpointError(
+            f"{path} does not fit the model, missing: {name_first(keys)} ({reason}); use its own config, or train from "
+            "it with load_from."
+        )
+    model.load_state_dict(dict(match.tensors), strict=False)
+    remarks = report.remarks()
+    for line in report.lines():
+        logger.log(logging.WARNING if line in remarks else logging.INFO, "%s: %s", path, line)
+    return report
+
+
+def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool = False) -> Match:
+    """Find the place of every tensor, without changing the model.
+
+    Raises:
+        CheckpointError: no key in common, or a shape or the geometry differs.
+    """
+    tensors, converted = convert(file.tensors, model)
+    own = model.state_dict()
+    unused = explain_unused((key for key in tensors if key not in own), own)
+    if is_pretraining(tensors):
+        unused |= explain_pretraining(key for key in tensors if key not in own)
+        neck = [key for key in tensors if key.startswith(IMAGE_NECK)]
+        if any(key not in own or tensors[key].shape != own[key].shape for key in neck):
+            unused["image neck of the detector in which the backbone was pretrained"] = neck
+    left_out = {key for keys in unused.values() for key in keys}
+    tensors = {key: value for key, value in tensors.items() if key not in left_out}
+    fitting = {key: tensors[key] for key in own if key in tensors}
+    if not fitting:
+        raise CheckpointError(
+            f"{file.path} shares no tensor with the model (first keys: {name_first(tuple(file.tensors))}); "
+            "it belongs to another model, choose its own config."
+        )
+    _check_shapes(file, fitting, own)
+    notes = check_geometry(file, fitting, model, assume_geometry)
+    absent = explain_absent((key for key in own if key not in tensors), tensors)
+    initial = {key for keys in absent.values() for key in keys}
+    report = LoadReport(
+        loaded=tuple(fitting),
+        converted=converted,
+        missing=tuple(key for key in own if key not in tensors and key not in initial),
+        unexpected=tuple(key for key in tensors if key not in own),
+        absent={reason: tuple(keys) for reason, keys in absent.items()},
+        unused={reason: tuple(keys) for reason, keys in unused.items()},
+        notes=notes,
+    )
+    return Match(fitting, report)
+
+
+def _check_shapes(file: WeightsFile, fitting: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:
+    other = [key for key, value in fitting.items() if value.shape != own[key].shape]
+    if not other:
+        return
+    shapes = [f"{key}: file {tuple(fitting[key].shape)}, model {tuple(own[key].shape)}" for key in other]
+    hint = ""
+    if all(key.startswith(_TASK_HEADS) and fitting[key].shape[:-1] == own[key].shape[:-1] for key in other):
+        hint = " (upstream's LiDAR-only model has task heads with final_kernel=3, all others 1)"
+    raise CheckpointError(
+        f"{file.path} does not fit, it belongs to another model: {name_first(shapes)}{hint}; use its own config."
+    )

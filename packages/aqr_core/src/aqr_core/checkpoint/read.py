@@ -1,0 +1,132 @@
+"""Weights files of every kind -> tensors by name, and what the file says of itself. Nothing in a file is run."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+from torch.serialization import safe_globals
+
+from aqr_core.checkpoint.config_text import geometry_in
+from aqr_core.checkpoint.folder import CONFIG, WEIGHTS
+from aqr_core.errors import CheckpointError
+from aqr_core.models.geometry import BevGeometry
+
+# A damaged file can fail in any of these ways: torch executes opcodes that are not there.
+_DAMAGE = (RuntimeError, EOFError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+# mmcv stores scores and rates as numpy scalars: a function and number types, which can do no harm.
+_SCALAR = np.float64(0).__reduce__()[0]
+_NUMBERS: list[Any] = [
+    (_SCALAR, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    np.dtype,
+    *(type(np.dtype(code)) for code in "?bhilqBHILQefd"),
+]
+
+
+@dataclass(frozen=True)
+class WeightsFile:
+    """One file, read.
+
+    Attributes:
+        path: the file.
+        tensors: on the CPU, by the names they have in the file.
+        geometry: what the weights were trained with, where the file or the config beside it says so.
+    """
+
+    path: Path
+    tensors: Mapping[str, Tensor]
+    geometry: BevGeometry | None
+
+
+def read_weights(path: str | Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint on the CPU, by the names in the file; see `load_weights` for what `path` may be."""
+    return dict(read_weights_file(path).tensors)
+
+
+def read_weights_file(path: str | Path) -> WeightsFile:
+    """Read a checkpoint folder, a `.safetensors` file, or a file of `torch.save`.
+
+    Raises:
+        CheckpointError: absent, damaged, or without a state dict; or it wants code to be run.
+    """
+    file = Path(path)
+    if file.is_dir():
+        file = file / WEIGHTS
+    if not file.is_file():
+        raise CheckpointError(f"{file} does not exist; give a checkpoint folder, a .safetensors or a .pth file.")
+    if file.suffix == ".safetensors":
+        return _read_safetensors(file)
+    content = read_torch_file(file)
+    meta = content.get("meta") if isinstance(content, Mapping) else None
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+        raise CheckpointError(f"{file} holds no state dict; expected a mapping from names to tensors.")
+    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta))
+
+
+def read_torch_file(file: Path) -> object:
+    """What `torch.save` wrote: tensors, plain containers and numbers, on the CPU; nothing in the file is run.
+
+    Raises:
+        CheckpointError: the file is damaged, or wants other objects.
+    """
+    try:
+        with warnings.catch_warnings(), safe_globals(_NUMBERS):
+            warnings.filterwarnings("ignore", "Detected pickle protocol")  # advice to the author of the file
+            return torch.load(file, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        named = f" ({wanted[1]})" if wanted else ""
+        raise CheckpointError(
+            f"{file} holds more than tensors and plain values{named}, which is refused; export its state_dict alone."
+        ) from error
+    except _DAMAGE as error:
+        reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{file} is damaged ({reason}); take another copy.") from error
+
+
+def _read_safetensors(file: Path) -> WeightsFile:
+    try:
+        with safe_open(file, framework="pt") as content:
+            tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 - not a mapping
+            record = (content.metadata() or {}).get("geometry")
+    except SafetensorError as error:
+        raise CheckpointError(f"{file} is damaged ({error}); take another copy.") from error
+    config = file.with_name(CONFIG)
+    if record is not None:
+        return WeightsFile(file, tensors, _geometry(file, record))
+    beside = config.read_text(encoding="utf-8", errors="replace") if config.is_file() and file.name == WEIGHTS else ""
+    return WeightsFile(file, tensors, geometry_in(beside))
+
+
+def _stated(file: Path, state: Mapping[str, Any]) -> BevGeometry | None:
+    """What the detector wrote into the metadata of its state dict, at whatever depth the state dict was taken."""
+    metadata = getattr(state, "_metadata", {})
+    records = [entry["geometry"] for entry in metadata.values() if isinstance(entry, Mapping) and "geometry" in entry]
+    return _geometry(file, records[0]) if records else None
+
+
+def _configured(meta: object) -> BevGeometry | None:
+    """The config whose text mmcv keeps in `meta`."""
+    text = meta.get("config") if isinstance(meta, Mapping) else None
+    return geometry_in(text) if isinstance(text, str) else None
+
+
+def _geometry(file: Path, record: str | Mapping[str, Any]) -> BevGeometry:
+    try:
+        return BevGeometry.from_record(json.loads(record) if isinstance(record, str) else record)
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{file} states a geometry that cannot be read ({record}); take another copy.") from error

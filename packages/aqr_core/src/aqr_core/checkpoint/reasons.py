@@ -1,0 +1,94 @@
+"""Why a tensor of the file finds no place in the model, or the other way round, where there is a good reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from aqr_core.checkpoint.layouts import IMAGE_BACKBONE
+
+IMAGE_NECK = "img_neck."
+_HEAD = "pts_bbox_head."
+_TRANSFORMER = f"{_HEAD}transformer."
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A part that some detectors of the family have and others lack.
+
+    Attributes:
+        name: for the report.
+        prefixes: of its state-dict keys.
+        unused: what it means that a model goes without it; empty where the name says it all.
+    """
+
+    name: str
+    prefixes: tuple[str, ...]
+    unused: str = ""
+
+
+_PARTS = (
+    _Part("camera branch", (IMAGE_BACKBONE, IMAGE_NECK, f"{_HEAD}rv_embedding.")),
+    _Part("LiDAR branch", ("pts_middle_encoder.", "pts_backbone.", "pts_neck.", f"{_HEAD}shared_conv.")),
+    _Part("AQR", (f"{_HEAD}aqr_weight_generator.", f"{_HEAD}attention_bias_generator.")),
+    _Part(
+        "MoME router",
+        (f"{_TRANSFORMER}encoder.", f"{_TRANSFORMER}selected_cls."),
+        "it chooses one of three decodings per query, here every query reads both modalities",
+    ),
+    _Part(
+        "MoME camera code",
+        (f"{_TRANSFORMER}cam_embed.",),
+        "only its camera expert reads it",
+    ),
+    _Part(
+        "MoME type embeddings",
+        (f"{_TRANSFORMER}bev_type_embed", f"{_TRANSFORMER}rv_type_embed"),
+        "MoME adds them to the query codes, so predictions differ from MoME's",
+    ),
+    _Part("MEFormer ensemble", (f"{_HEAD}ensemble.",), "it rescores what the decodings have found"),
+)
+
+
+def explain_unused(keys: Iterable[str], own: Mapping[str, object]) -> dict[str, list[str]]:
+    """Reason -> keys of a file that a model with the keys `own` has no place for; unexplained keys are left out."""
+    explained: dict[str, list[str]] = {}
+    for key in keys:
+        for part in _PARTS:
+            prefix = next((prefix for prefix in part.prefixes if key.startswith(prefix)), None)
+            if prefix is not None and not _has(own, prefix):
+                reason = f"{part.name}, which this model does not have"
+                explained.setdefault(f"{reason}: {part.unused}" if part.unused else reason, []).append(key)
+    return explained
+
+
+def explain_absent(keys: Iterable[str], tensors: Mapping[str, object]) -> dict[str, list[str]]:
+    """Reason -> keys of a model for which a file with the keys `tensors` holds no value, part or module as a whole."""
+    explained: dict[str, list[str]] = {}
+    for key in keys:
+        candidates = [("modules", key.split(".")[0] + ".")]
+        candidates += [(part.name, prefix) for part in _PARTS for prefix in part.prefixes if key.startswith(prefix)]
+        name = next((name for name, prefix in candidates if not _has(tensors, prefix)), None)
+        if name is not None:
+            explained.setdefault(f"{name}, which the file does not hold", []).append(key)
+    return explained
+
+
+def explain_pretraining(keys: Iterable[str]) -> dict[str, list[str]]:
+    """Reason -> keys of a file whose image backbone was trained for another task."""
+    explained: dict[str, list[str]] = {}
+    for key in keys:
+        if key.startswith("fc."):
+            explained.setdefault("classifier of the backbone's pretraining", []).append(key)
+        elif not key.startswith((IMAGE_BACKBONE, IMAGE_NECK)):
+            explained.setdefault("parts of the detector in which the backbone was pretrained", []).append(key)
+    return explained
+
+
+def is_pretraining(tensors: Mapping[str, object]) -> bool:
+    """Whether a file holds an image backbone and no part of a detector on points or queries."""
+    return _has(tensors, IMAGE_BACKBONE) and not _has(tensors, "pts_")
+
+
+def _has(keys: Mapping[str, object], prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in keys)
