@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from aqr_core.data.database import ObjectDatabase
 from aqr_core.infos import open_infos
 from aqr_train.cli import main
 from aqr_train.truth import ground_truth_from_infos, ground_truth_of
@@ -84,6 +85,23 @@ def test_doctor_is_content_with_prepared_data_and_not_without(
     assert main(["doctor", "--dataroot", str(tmp_path)]) == 1
     shown = capsys.readouterr().out
     assert "sparse convolution" in shown and "torch on cpu" in shown
+
+
+def test_prepare_cuts_the_objects_of_training_splits_out(dataroot: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prepare = ["prepare", "--dataroot", str(dataroot), "--version", VERSION]
+    assert main([*prepare, "--gt-database", "--workers", "1"]) == 0
+    database = ObjectDatabase.open(dataroot / "gt_database_mini_train")
+    assert database.has_images and not (dataroot / "gt_database_mini_val").exists()
+    cars = (database.labels == 0).sum()
+    shown = capsys.readouterr().out
+    assert any(line.split()[1::2][:2] == ["car", str(cars)] for line in shown.splitlines() if " car " in line)
+    assert main([*prepare, "--gt-database", "--workers", "1", "--no-images"]) == 0
+    assert not ObjectDatabase.open(dataroot / "gt_database_mini_train").has_images
+
+    assert main([*prepare, "--no-images"]) == 2
+    assert main([*prepare, "--gt-database", "--splits", "mini_val"]) == 2
+    shown = capsys.readouterr().err
+    assert "give --gt-database too" in shown and "none of the splits mini_val has 'train' in its name" in shown
 
 
 def test_errors_are_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,6 +48,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.no_images and not arguments.gt_database:
         raise ConfigError("--no-images concerns the object database; give --gt-database too.")
+    if arguments.gt_database and arguments.splits:
+        _training_splits(arguments.splits)  # before the work starts
     out_dir = arguments.out_dir or arguments.dataroot
     with Bars("keyframes") as bars:
         written = build_infos(
@@ -70,13 +72,7 @@ def _build_databases(arguments: argparse.Namespace, infos: Mapping[str, Path]) -
     """One database per split to train on; objects of the others must not be seen in training."""
     from aqr_core.data.database.build import build_object_database
 
-    splits = [split for split in infos if "train" in split]
-    if not splits:
-        raise ConfigError(
-            f"--gt-database: none of the splits {', '.join(infos)} has 'train' in its name, and objects of other "
-            "splits must not be learned; choose a training split."
-        )
-    for split in splits:
+    for split in _training_splits(infos):
         with Bars("keyframes") as bars:
             database = build_object_database(
                 arguments.dataroot,
@@ -89,6 +85,16 @@ def _build_databases(arguments: argparse.Namespace, infos: Mapping[str, Path]) -
             )
         Console().print(f"{split}: {database.path}", highlight=False, soft_wrap=True)
         Console().print(_summary(database))
+
+
+def _training_splits(splits: Iterable[str]) -> list[str]:
+    training = [split for split in splits if "train" in split]
+    if not training:
+        raise ConfigError(
+            f"--gt-database: none of the splits {', '.join(splits)} has 'train' in its name, and objects of other "
+            "splits must not be learned; choose a training split."
+        )
+    return training
 
 
 def _summary(database: ObjectDatabase) -> Table:

@@ -11,7 +11,6 @@ at the third corner alone) and the largest crop is taken (upstream never records
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -20,12 +19,12 @@ import numpy as np
 from aqr_core.data.database.packed import KeyframeObjects
 from aqr_core.data.files import find_sensor_file, read_points
 from aqr_core.data.frame import Frame
+from aqr_core.data.transforms.image_paste import visible_rectangles
 from aqr_core.data.transforms.loading import LoadMultiViewImageFromFiles
 from aqr_core.data.transforms.scene import move_points
 from aqr_core.errors import DataError
 from aqr_core.infos.schema import POINT_FEATURES, Info
 from aqr_core.structures.boxes3d import DX, DY, X, Y, box_corners, points_in_boxes
-from aqr_core.structures.frames import project_points
 
 _AGE = 4
 _CLOSE_M = 1.0
@@ -109,39 +108,18 @@ def points_of_boxes(points: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:
 def cut_crops(frame: Frame, boxes: np.ndarray) -> list[bytes]:
     """A frame with its images, (n, 9) boxes -> one JPEG per box, empty where no camera shows it well."""
     corners = box_corners(boxes)
-    rectangles = np.stack(
-        [
-            crop_rectangles(lidar2img, image.shape, corners)
-            for lidar2img, image in zip(frame.lidar2img, frame.images, strict=True)
-        ]
-    )  # (cameras, n, 4)
-    areas = np.prod(rectangles[..., 2:] - rectangles[..., :2], axis=-1)
+    rectangles = np.zeros((len(frame.images), len(boxes), 4), np.int64)
+    for own, image, lidar2img in zip(rectangles, frame.images, frame.lidar2img, strict=True):
+        visible, found = visible_rectangles(corners, lidar2img, image.shape[1], image.shape[0])
+        own[visible] = found
+    sides = rectangles[..., 2:] - rectangles[..., :2]
+    areas = np.where((sides > _MIN_CROP_PX).all(axis=-1), sides.prod(axis=-1), 0)  # (cameras, n)
     crops = []
     for index, camera in enumerate(areas.argmax(axis=0)):
         left, top, right, bottom = rectangles[camera, index]
         seen = areas[camera, index] > 0
         crops.append(_encode(frame.images[camera][top:bottom, left:right]) if seen else b"")
     return crops
-
-
-def crop_rectangles(lidar2img: np.ndarray, shape: Sequence[int], corners: np.ndarray) -> np.ndarray:
-    """Where boxes lie in an image of this shape.
-
-    Args:
-        lidar2img: (4, 4).
-        shape: height and width first.
-        corners: (n, 8, 3).
-
-    Returns:
-        (n, 4) int64 left, top, right, bottom in px, the latter two excluded; zeros where a box is not seen well.
-    """
-    height, width = shape[:2]
-    pixels, depths = project_points(lidar2img, corners.reshape(-1, 3))
-    pixels = np.clip(pixels.reshape(-1, 8, 2), 0, (width - 1, height - 1))
-    rectangles = np.hstack([pixels.min(axis=1), pixels.max(axis=1)]).astype(np.int64)
-    sides = rectangles[:, 2:] - rectangles[:, :2]
-    seen = (depths.reshape(-1, 8).min(axis=1) > 0) & (sides.min(axis=1) > _MIN_CROP_PX)
-    return np.where(seen[:, None], rectangles, 0)
 
 
 def _encode(crop: np.ndarray) -> bytes:
