@@ -1,6 +1,6 @@
 """The `aqr` command: one file per verb, imported when it is called.
 
-Exit codes: 0 done, 1 a check failed (`doctor`), 2 an error of the user's making, told in one sentence,
+Exit codes: 0 done, 1 a check failed (`doctor`, `convert`), 2 an error of the user's making, told in one sentence,
 130 interrupted from the keyboard.
 """
 
@@ -22,6 +22,8 @@ VERBS = {
     "test": "predict and score",
     "synth": "write a synthetic dataset in the nuScenes format",
     "prepare": "turn nuScenes tables into infos, and their objects into a database",
+    "benchmark": "measure the loader or the model",
+    "convert": "write weights of any origin as a checkpoint folder",
     "doctor": "show versions, backends and data, and what would fail",
 }
 

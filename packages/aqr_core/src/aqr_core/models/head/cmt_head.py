@@ -231,9 +231,8 @@ class CmtHead(nn.Module):
 
         mask = None if denoising is None else denoising.attn_mask
         values = self.transformer.values(tokens, img2lidar, has_lidar=bev is not None)
-        decoded = self.transformer(
-            tokens, positions, query_pos, mask=mask, bias=bias, values=values
-        )  # (L, B, S + Q, C)
+        # (L, B, S + Q, C)
+        decoded = self.transformer(tokens, positions, query_pos, mask=mask, bias=bias, values=values)
         # All queries in one sequence: with kernel 3 the task heads mix the last slot and the first query, as upstream.
         predictions = self.predict_boxes(decoded, reference)
         noised = None

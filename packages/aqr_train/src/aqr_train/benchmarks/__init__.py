@@ -1,0 +1,1 @@
+"""What `aqr benchmark` measures: one module per benchmark."""
