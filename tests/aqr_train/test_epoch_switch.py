@@ -155,9 +155,8 @@ def test_two_processes_switch_together(
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
     options = ["--cfg-options", "data.batch_size=1", "data.num_workers=1", "train.save_every=5"]
     for resume in ([], ["--resume"]):
-        done = subprocess.run(
-            [*launch, *resume, *options], env=environment, capture_output=True, text=True, timeout=300
-        )
+        command = [*launch, *resume, *options]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
         assert done.returncode == 0, done.stderr
         alone, together = scalars(tmp_path / "one"), scalars(two)
         assert len(alone) == len(together) == EPOCHS * STEPS_PER_EPOCH
