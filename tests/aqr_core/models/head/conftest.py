@@ -17,6 +17,16 @@ import aqr_core.models.head  # noqa: F401  registers the heads
 from aqr_core.registry import MODELS, build
 
 PREFIX = "pts_bbox_head."
+FOLDER = Path(__file__).resolve().parents[5] / "shared" / "golden"
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """`head_file`, `loss_file`, `posemb_file`: every golden file of the kind, or those known where none is there."""
+    known = dict(head=("head_dev", "head_lidar_dev", "head_image_dev"), loss=("loss_dev",), posemb=("posemb_coder",))
+    for kind, names in known.items():
+        if f"{kind}_file" in metafunc.fixturenames:
+            found = sorted(path.stem.removeprefix("golden_") for path in FOLDER.glob(f"golden_{kind}*.npz"))
+            metafunc.parametrize(f"{kind}_file", found or names, scope="module")
 
 
 def golden_weight(key: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -94,7 +104,9 @@ class Golden:
 
     def __init__(self, path: Path) -> None:
         self.arrays = np.load(path)
-        self.config = json.loads(path.with_suffix(".json").read_text())
+        # The file of that name beside it repeats `config_json` and adds what says which head it was.
+        self.config = json.loads(bytes(self.arrays["config_json"])) | json.loads(path.with_suffix(".json").read_text())
+        self.tasks = range(len(self.config["tasks"]))
         self.head = fill_with_golden_weights(build(golden_head_config(self.config), MODELS), PREFIX)
 
     def tensor(self, name: str) -> torch.Tensor:
@@ -121,12 +133,13 @@ class Golden:
 
 @pytest.fixture(scope="session")
 def load_golden(shared_dir: Path) -> Callable[[str], Golden]:
-    """Load `golden_<name>.npz`; each file is loaded once."""
+    """Load `golden_<name>`; each file is loaded once."""
     cache: dict[str, Golden] = {}
 
     def load(name: str) -> Golden:
         if name not in cache:
             cache[name] = Golden(shared_dir / "golden" / f"golden_{name}.npz")
+        cache[name].head.zero_grad()
         return cache[name]
 
     return load
