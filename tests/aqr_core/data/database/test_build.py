@@ -72,10 +72,21 @@ def test_a_database_of_the_same_infos_is_kept_and_another_one_replaced(synthetic
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
-def test_another_folder_is_not_written_over(synthetic: Synthetic, tmp_path: Path) -> None:
+def test_a_damaged_database_is_replaced(synthetic: Synthetic, tmp_path: Path) -> None:
+    points = build_object_database(*synthetic, tmp_path / "db", images=False, workers=1).points(0)
+    (tmp_path / "db" / "points.bin").write_bytes(b"cut")
+    again = build_object_database(*synthetic, tmp_path / "db", images=False, workers=1)
+    np.testing.assert_array_equal(again.points(0), points)
+
+
+@pytest.mark.parametrize("content", [None, "{}", '{"format": "aqr-checkpoint", "version": 1}', "[", "[1]"])
+def test_another_folder_is_not_written_over(synthetic: Synthetic, tmp_path: Path, content: str | None) -> None:
     (tmp_path / "precious").touch()
+    if content is not None:
+        (tmp_path / "meta.json").write_text(content)
     with pytest.raises(DataError, match="exists and is no object database; remove it or choose another folder"):
         build_object_database(*synthetic, tmp_path)
+    assert (tmp_path / "precious").exists()
 
 
 def test_lidar_alone_is_enough_without_images(synthetic: Synthetic, tmp_path: Path) -> None:

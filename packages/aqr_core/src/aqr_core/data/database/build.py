@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import multiprocessing
 from collections import deque
@@ -17,7 +18,7 @@ import numpy as np
 from aqr_core.checkpoint import replacing_folder
 from aqr_core.data.database.extract import extract_objects
 from aqr_core.data.database.objects import ObjectDatabase
-from aqr_core.data.database.packed import META, KeyframeObjects, PackedWriter, read_meta
+from aqr_core.data.database.packed import FORMAT, META, KeyframeObjects, PackedWriter
 from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos import Info, open_infos
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
@@ -63,11 +64,11 @@ def build_object_database(
     dataroot, out, infos = Path(dataroot), Path(out), open_infos(infos_path)
     origin = {"source": _digest(Path(infos_path)), "sweeps_num": sweeps_num}
     total = len(infos)
-    if _is_built(out, {**origin, "has_images": images}):
+    if database := _built_already(out, {**origin, "has_images": images}):
         logger.info("%s: kept, the infos have not changed since", out)
         if progress:
             progress(out.name, total, total)
-        return ObjectDatabase.open(out)
+        return database
     classes = DETECTION_CLASSES
     label_of = np.array([classes.index(name) if name in classes else -1 for name in infos.header.classes])
     extract = partial(extract_objects, dataroot, label_of=label_of, sweeps_num=sweeps_num, with_images=images)
@@ -105,17 +106,30 @@ def _run(extract: Callable[[Info], KeyframeObjects], infos: Iterable[Info], work
             raise
 
 
-def _is_built(out: Path, wanted: dict[str, Any]) -> bool:
-    """Whether `out` is a database made this way; False where it may be written."""
+def _built_already(out: Path, wanted: dict[str, Any]) -> ObjectDatabase | None:
+    """The whole database of this origin in `out`; None where one may be written.
+
+    Raises:
+        DataError: `out` is something else, which is not to be replaced.
+    """
     if not out.exists() or (out.is_dir() and not any(out.iterdir())):
-        return False
-    if not (out / META).is_file():
+        return None
+    try:
+        found = json.loads((out / META).read_text(encoding="utf-8"))
+        is_ours = found["format"] == FORMAT
+    except (OSError, ValueError, LookupError, TypeError):
+        is_ours = False
+    if not is_ours:
         raise DataError(f"{out} exists and is no object database; remove it or choose another folder.")
-    found = read_meta(out)
     differing = [key for key, value in wanted.items() if found.get(key) != value]
     if differing:
         logger.info("%s: replaced, it differs in %s", out, ", ".join(differing))
-    return not differing
+        return None
+    try:
+        return ObjectDatabase.open(out)
+    except DataError as error:  # another version, or damaged: either way the remedy is what is under way
+        logger.warning("%s: replaced (%s)", out, error)
+        return None
 
 
 def _digest(path: Path) -> str:
