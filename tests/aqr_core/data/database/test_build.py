@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import filecmp
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_another_folder_is_not_written_over(synthetic: Synthetic, tmp_path: Path
 def test_lidar_alone_is_enough_without_images(synthetic: Synthetic, tmp_path: Path) -> None:
     root = tmp_path / "lidar"
     for folder in ("samples", "sweeps"):
-        shutil.copytree(synthetic[0] / folder / "LIDAR_TOP", root / folder / "LIDAR_TOP", copy_function=shutil.os.link)
+        shutil.copytree(synthetic[0] / folder / "LIDAR_TOP", root / folder / "LIDAR_TOP", copy_function=os.link)
     with pytest.raises(DataError, match=r"CAM_\w+.* does not exist.* without images \(`--no-images`\)"):
         build_object_database(root, synthetic[1], tmp_path / "db", workers=1)
     assert not list(tmp_path.glob("*db*")) and not list(tmp_path.glob(".*"))  # nothing half done is left
