@@ -31,6 +31,7 @@ class Rulebook:
         counts: pairs of each tap.
         num_inputs: number of input sites.
         num_outputs: number of output sites.
+        identity: the tap that joins every row with itself, whose pairs are not listed; None where there is none.
     """
 
     inputs: Tensor
@@ -38,6 +39,7 @@ class Rulebook:
     counts: tuple[int, ...]
     num_inputs: int
     num_outputs: int
+    identity: int | None = None
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,14 @@ class Sites:
         depth, height, width = (size + 2 for size in self.shape)
         return ((b * depth + z + 1) * height + y + 1) * width + x + 1
 
+    def strided_shape(self, kernel: Triple, stride: Triple, padding: Triple) -> Triple:
+        """The grid of a convolution's output."""
+        geometry = zip(self.shape, kernel, stride, padding, strict=True)
+        depth, height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in geometry)
+        if min(depth, height, width) < 1:
+            raise ValueError(f"Kernel {kernel} with padding {padding} does not fit into a grid of {self.shape} cells.")
+        return depth, height, width
+
 
 def submanifold_rulebook(sites: Sites, kernel: Triple) -> Rulebook:
     """Pairs of a convolution whose outputs are its own inputs: out[v] sums w[k] * in[v + k - kernel // 2].
@@ -72,7 +82,7 @@ def submanifold_rulebook(sites: Sites, kernel: Triple) -> Rulebook:
     if not {*kernel} <= {1, 3, 5}:
         raise ValueError(f"A submanifold kernel needs sizes 1, 3 or 5, got {kernel}.")  # 7 would cross the border cells
     keys = sites.keys()
-    rows = torch.arange(len(sites), device=keys.device)
+    nobody = keys.new_empty(0)
     padded_height, padded_width = sites.shape[1] + 2, sites.shape[2] + 2
     centre = prod(kernel) // 2
     first_half: list[tuple[Tensor, Tensor]] = []
@@ -87,13 +97,14 @@ def submanifold_rulebook(sites: Sites, kernel: Triple) -> Rulebook:
             first_half.append((position[outputs], outputs))
             position, wanted = position + found, wanted + 1
     second_half = [(outputs, inputs) for inputs, outputs in reversed(first_half)]
-    taps = [*first_half, (rows, rows), *second_half]
+    taps = [*first_half, (nobody, nobody), *second_half]
     return Rulebook(
         inputs=torch.cat([inputs for inputs, _ in taps]),
         outputs=torch.cat([outputs for _, outputs in taps]),
         counts=tuple(len(inputs) for inputs, _ in taps),
         num_inputs=len(sites),
         num_outputs=len(sites),
+        identity=centre,
     )
 
 
@@ -103,11 +114,7 @@ def strided_rulebook(sites: Sites, kernel: Triple, stride: Triple, padding: Trip
     out[v] sums w[k] * in[v * stride - padding + k], so input u feeds v = (u + padding - k) / stride where that is whole
     and inside the output grid.
     """
-    geometry = zip(sites.shape, kernel, stride, padding, strict=True)
-    depth, height, width = ((n + 2 * p - k) // s + 1 for n, k, s, p in geometry)
-    shape = depth, height, width
-    if min(shape) < 1:
-        raise ValueError(f"Kernel {kernel} with padding {padding} does not fit into a grid of {sites.shape} cells.")
+    shape = sites.strided_shape(kernel, stride, padding)
     reached, parts = [], []  # per axis: (taps, V) whether tap k of input u meets an output, and that output's key part
     scale = prod(shape)
     for axis in range(3):

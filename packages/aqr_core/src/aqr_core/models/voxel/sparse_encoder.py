@@ -64,7 +64,8 @@ class SparseEncoder(nn.Module):
         order: only ('conv', 'norm', 'act').
         block_type: only 'basicblock'.
         norm_cfg: normalisation of every layer.
-        backend: 'auto' (spconv on CUDA where installed, else our own), 'torch', or 'spconv'.
+        backend: 'auto' (spconv on CUDA where installed, else our own), 'torch', or 'spconv' (its kernels on CUDA, its
+            search for pairs on a CPU). The numbers are the same.
     """
 
     def __init__(
@@ -128,12 +129,11 @@ class SparseEncoder(nn.Module):
         inside = (coords[:, 1:] < limit).all(dim=1)
         features, coords = voxel_features[inside].to(next(self.parameters()).dtype), coords[inside]
         device = features.device.type
-        use_spconv = spconv_backend.choose_backend(self.backend, device) == "spconv" and len(coords) > 0
-        make = spconv_backend.sparse_tensor if use_spconv else SparseTensor.from_coords
+        backend = spconv_backend.choose_backend(self.backend, device, features.dtype)
         with torch.autocast(device, enabled=False):
-            x = make(features, coords, self.sparse_shape, batch_size)
+            x = spconv_backend.sparse_tensor(features, coords, self.sparse_shape, batch_size, backend)
             x = self.conv_out(self.encoder_layers(self.conv_input(x)))
-            return x.dense().flatten(1, 2)  # (B, C, Z', Y', X') -> (B, C * Z', Y', X')
+            return spconv_backend.dense(x).flatten(1, 2)  # (B, C, Z', Y', X') -> (B, C * Z', Y', X')
 
 
 def _conv_norm_act(conv: SubMConv3d | SparseConv3d, norm_cfg: Mapping[str, Any]) -> SparseSequential:

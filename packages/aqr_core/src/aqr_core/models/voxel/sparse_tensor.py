@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from aqr_core.models.voxel.rulebook import Rulebook, Sites, Triple, strided_rulebook, submanifold_rulebook
+
+
+@dataclass(frozen=True)
+class PairFinder:
+    """Two functions that find the pairs of a convolution; `rulebook` has ours and says what they return."""
+
+    submanifold: Callable[[Sites, Triple], Rulebook] = submanifold_rulebook
+    strided: Callable[[Sites, Triple, Triple, Triple], tuple[Sites, Rulebook]] = strided_rulebook
 
 
 class SparseTensor:
@@ -15,13 +26,22 @@ class SparseTensor:
     work on both.
     """
 
-    def __init__(self, features: Tensor, sites: Sites, rulebooks: dict[Triple, Rulebook] | None = None) -> None:
+    def __init__(
+        self,
+        features: Tensor,
+        sites: Sites,
+        finder: PairFinder | None = None,
+        rulebooks: dict[Triple, Rulebook] | None = None,
+    ) -> None:
         self.features = features
         self.sites = sites
+        self._finder = finder or PairFinder()
         self._submanifold = {} if rulebooks is None else rulebooks
 
     @classmethod
-    def from_coords(cls, features: Tensor, coords: Tensor, shape: Triple, batch_size: int) -> SparseTensor:
+    def from_coords(
+        cls, features: Tensor, coords: Tensor, shape: Triple, batch_size: int, finder: PairFinder | None = None
+    ) -> SparseTensor:
         """Sort unordered sites.
 
         Args:
@@ -29,24 +49,29 @@ class SparseTensor:
             coords: (V, 4) integer b, z, y, x; unique and inside the grid.
             shape: grid size (Z, Y, X).
             batch_size: number of samples, including those without any voxel.
+            finder: who finds the pairs of this tensor's convolutions.
         """
         keys = Sites(coords.long(), shape, batch_size).keys()
         order = keys.argsort()
-        return cls(features[order], Sites(coords.long()[order], shape, batch_size))
+        return cls(features[order], Sites(coords.long()[order], shape, batch_size), finder)
 
     def replace_feature(self, features: Tensor) -> SparseTensor:
         """The same sites with other features (V, C')."""
-        return SparseTensor(features, self.sites, self._submanifold)
+        return SparseTensor(features, self.sites, self._finder, self._submanifold)
+
+    def moved(self, features: Tensor, sites: Sites) -> SparseTensor:
+        """Features (V', C') on other sites."""
+        return SparseTensor(features, sites, self._finder)
 
     def submanifold(self, kernel: Triple) -> Rulebook:
         """The rulebook of submanifold layers on these sites, built once."""
         if kernel not in self._submanifold:
-            self._submanifold[kernel] = submanifold_rulebook(self.sites, kernel)
+            self._submanifold[kernel] = self._finder.submanifold(self.sites, kernel)
         return self._submanifold[kernel]
 
     def strided(self, kernel: Triple, stride: Triple, padding: Triple) -> tuple[Sites, Rulebook]:
         """Output sites and rulebook of an ordinary sparse convolution."""
-        return strided_rulebook(self.sites, kernel, stride, padding)
+        return self._finder.strided(self.sites, kernel, stride, padding)
 
     def dense(self) -> Tensor:
         """(B, C, Z, Y, X), zero where no site is."""
