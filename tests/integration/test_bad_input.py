@@ -13,9 +13,11 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from aqr_core.checkpoint import read_weights
 from aqr_core.infos import open_infos
 from aqr_eval.cli import main as aqr_eval
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
+from aqr_train.checkpoints import find_checkpoint
 from aqr_train.cli import main as aqr
 
 VERSION = "v1.0-mini"
@@ -335,6 +337,24 @@ def test_weights_of_another_model(source, run_folder, tmp_path, refused):
     refused(aqr, predict(source, other, out, "cmt_tiny"), other, "linear.weight", "another model")
     refused(aqr, predict(source, other, out), other, "config.py")
     refused(aqr, train(source, tmp_path / "run", f"load_from={other}"), other, "another model")
+
+
+def test_weights_that_fit_in_part(source, run_folder, tmp_path, refused):
+    weights = read_weights(find_checkpoint(run_folder))
+    weights["img_neck.lateral_convs.0.conv.wieght"] = weights.pop("img_neck.lateral_convs.0.conv.weight")
+    torch.save({"state_dict": weights, "meta": {}}, tmp_path / "renamed.pth")
+    names = ["missing: img_neck.lateral_convs.0.conv.weight", "wieght (did you mean"]
+    for words in (
+        train(source, tmp_path / "run", f"load_from={tmp_path / 'renamed.pth'}"),
+        predict(source, tmp_path / "renamed.pth", tmp_path / "results.json", find_checkpoint(run_folder) / "config.py"),
+    ):
+        refused(aqr, words, tmp_path / "renamed.pth", *names)
+
+
+def test_weights_of_another_geometry(source, run_folder, tmp_path, refused):
+    narrow = "model.pts_bbox_head.bbox_coder.pc_range=[-32.0,-32.0,-5.0,32.0,31.0,3.0]"
+    words = train(source, tmp_path / "run", f"load_from={run_folder}", narrow)
+    refused(aqr, words, "trained with range x -32..32, y -32..32", "y -32..31", "use its own config", "config.py")
 
 
 @pytest.mark.parametrize("content", [b"", b"text that is no tensor", bytes(2000)], ids=["empty", "text", "zeros"])

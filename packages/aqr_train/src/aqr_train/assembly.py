@@ -134,7 +134,7 @@ def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -
 
 
 def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) -> None:
-    """Refuse what `load_from` cannot mean: a file that fits in part for no known reason.
+    """Refuse what `load_from` cannot mean, a file that fits in part for no known reason; log what it gave.
 
     Raises:
         CheckpointError: unexplained keys, or a frozen parameter would stay at its random initial value.
@@ -150,6 +150,7 @@ def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) ->
             f"{path} lacks {untrained[0]} and {len(untrained) - 1} more frozen parameters, which would stay random; "
             "choose a checkpoint that holds them or do not freeze them."
         )
+    report.log(path)
 
 
 def _seed(config: Mapping[str, Any]) -> int:

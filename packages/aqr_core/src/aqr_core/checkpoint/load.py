@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,6 @@ from aqr_core.checkpoint.reasons import (
 )
 from aqr_core.checkpoint.report import LoadReport, name_first
 from aqr_core.errors import CheckpointError
-
-logger = logging.getLogger(__name__)
 
 _TASK_HEADS = "pts_bbox_head.task_heads."
 
@@ -50,7 +47,7 @@ def load_weights(
         path: a checkpoint folder, a `.safetensors` file, or a file of `torch.save`: a bare state dict, or mmcv's with
             `meta` and `optimizer`. See `layouts.convert` for the foreign forms.
         strict: every tensor of the model gets a value, and every tensor of the file has a place or a known reason to
-            have none (`LoadReport.unused`), which is logged as a warning. Otherwise the caller reads the report.
+            have none; the report is logged. Otherwise the caller reads and logs it.
         assume_geometry: take a file that does not state its geometry as trained with the model's.
 
     Raises:
@@ -59,18 +56,10 @@ def load_weights(
     file = read_weights_file(path)
     match = match_weights(model, file, assume_geometry=assume_geometry)
     report = match.report
-    if strict and (report.missing or report.unexpected):
-        raise CheckpointError(f"{path} does not fit the model, {report.unexplained()}; use its own config.")
-    if strict and report.absent:
-        reason, keys = next(iter(report.absent.items()))
-        raise CheckpointError(
-            f"{path} does not fit the model, missing: {name_first(keys)} ({reason}); use its own config, or train from "
-            "it with load_from."
-        )
+    if strict:
+        _check_whole(path, report)
+        report.log(path)
     model.load_state_dict(dict(match.tensors), strict=False)
-    remarks = report.remarks()
-    for line in report.lines():
-        logger.log(logging.WARNING if line in remarks else logging.INFO, "%s: %s", path, line)
     return report
 
 
@@ -110,6 +99,18 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
         notes=notes,
     )
     return Match(fitting, report)
+
+
+def _check_whole(path: str | Path, report: LoadReport) -> None:
+    unexplained = report.unexplained()
+    if unexplained:
+        raise CheckpointError(f"{path} does not fit the model, {unexplained}; use its own config.")
+    if report.absent:
+        reason, keys = next(iter(report.absent.items()))
+        raise CheckpointError(
+            f"{path} does not fit the model, missing: {name_first(keys)} ({reason}); use its own config, or train from "
+            "it with load_from."
+        )
 
 
 def _check_shapes(file: WeightsFile, fitting: Mapping[str, Tensor], own: Mapping[str, Tensor]) -> None:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 5  # keys named in an error before "and n more"
 
@@ -46,6 +50,12 @@ class LoadReport:
             hint = f" (did you mean '{near[0]}'?)" if near else ""
             found.append(f"unexpected: {name_first(self.unexpected)}{hint}")
         return "; ".join(found)
+
+    def log(self, path: str | Path) -> None:
+        """Write the lines to the log, as warnings those of `remarks`."""
+        remarks = self.remarks()
+        for line in self.lines():
+            logger.log(logging.WARNING if line in remarks else logging.INFO, "%s: %s", path, line)
 
     def remarks(self) -> list[str]:
         """The lines that deserve a warning: what was taken for granted, and what the file holds in vain."""

@@ -1,0 +1,82 @@
+"""Weights of any origin -> a checkpoint folder of ours."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from aqr_core import __version__ as core_version
+from aqr_core.checkpoint import LoadReport, match_weights, read_weights_file, write_checkpoint
+from aqr_core.config import dump
+from aqr_core.errors import CheckpointError, ConfigError
+from aqr_core.models import build_detector
+from aqr_train import __version__ as train_version
+from aqr_train.checkpoints import find_checkpoint
+
+
+def convert_weights(
+    source: str | Path,
+    config: Mapping[str, Any],
+    folder: Path,
+    *,
+    partial: bool = False,
+    assume_geometry: bool = False,
+) -> tuple[LoadReport, bool]:
+    """Write `folder` if every tensor of file and model has a place or a reason to have none.
+
+    Args:
+        source: see `find_checkpoint`.
+        config: resolved; its model gives names, shapes, dtypes and geometry.
+        folder: must not exist.
+        partial: write also what does not fill the model.
+        assume_geometry: see `load_weights`.
+
+    Returns:
+        the report, and whether the folder was written.
+
+    Raises:
+        CheckpointError: unreadable, of another model or geometry, or `folder` exists.
+        ConfigError: no model in the config.
+    """
+    if folder.exists():
+        raise CheckpointError(f"--out {folder} exists; name a new folder.")
+    if "model" not in config:
+        raise ConfigError("The config has no 'model' section; name the config of a model.")
+    file = read_weights_file(find_checkpoint(source))
+    model: nn.Module = build_detector(config["model"])
+    match = match_weights(model, file, assume_geometry=assume_geometry)
+    report = match.report
+    if report.unexplained() or (report.absent and not partial):
+        return report, False
+    model.load_state_dict(dict(match.tensors), strict=False)  # in the model's dtypes
+    state = model.state_dict()
+    meta = {
+        "classes": _classes(config),
+        "source": {"name": file.path.name, "sha256": _sha256(file.path)},
+        "converted": dict(report.converted),
+        "unused": {reason: len(keys) for reason, keys in report.unused.items()},
+        "absent": {reason: len(keys) for reason, keys in report.absent.items()},
+        "notes": list(report.notes),
+        "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
+    }
+    tensors = {key: state[key] for key in report.loaded}
+    write_checkpoint(folder, tensors, getattr(model, "geometry", None), dump(config), meta)
+    return report, True
+
+
+def _classes(config: Mapping[str, Any]) -> list[str]:
+    head: dict[str, Any] = config["model"].get("pts_bbox_head", {})
+    return [name for task in head.get("tasks", []) for name in task.get("class_names", [])]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
