@@ -13,13 +13,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from aqr_core.checkpoint import load_weights
+from aqr_core.checkpoint import load_weights, read_weights_file
 from aqr_core.checkpoint.geometry_guard import METRIC_0100, UPSTREAM_0075, UPSTREAM_0100
 from aqr_core.config import load_config
 from aqr_core.errors import CheckpointError
 from aqr_core.models import build_detector
 from aqr_core.models.geometry import BevGeometry
 from aqr_train.assembly import build_model
+from aqr_train.checkpoints import SHIPPED
 
 FUSION = "cmt_voxel0100_r50_800x320_cbgs"
 Rows = list[tuple[str, tuple[int, ...], torch.dtype]]
@@ -156,4 +157,5 @@ def test_the_demo_starts_aqr_from_the_shipped_baseline(caplog: pytest.LogCapture
     caplog.set_level("INFO", "aqr_core.checkpoint")
     build_model(load_config("cmt_aqr_tiny"))
     first, absent = caplog.messages
+    assert read_weights_file(SHIPPED / "cmt_tiny").geometry == BevGeometry.from_config(load_config("cmt_tiny").model)
     assert first.endswith("loaded 365 tensors") and "initial 17: AQR, which the file does not hold" in absent

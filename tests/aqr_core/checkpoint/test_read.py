@@ -141,6 +141,15 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
         read_weights(tmp_path / "w.pth")
     with pytest.raises(CheckpointError, match="does not exist"):
         read_weights(tmp_path / "nothing")
+    torch.save({"state_dict": net().state_dict()}, tmp_path / "half.pth")
+    whole = (tmp_path / "half.pth").read_bytes()
+    (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(CheckpointError, match="is damaged"):
+        read_weights(tmp_path / "half.pth")
+    for content in ({"state_dict": {1: torch.zeros(1)}}, {"state_dict": {"epoch": 3}}):
+        torch.save(content, tmp_path / "no_state.pth")
+        with pytest.raises(CheckpointError, match="no state dict"):
+            read_weights(tmp_path / "no_state.pth")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="no state dict"):
         read_weights(tmp_path / "list.pth")

@@ -72,7 +72,9 @@ def read_weights_file(path: str | Path) -> WeightsFile:
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, Mapping) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
+    ):
         raise CheckpointError(f"{file} holds no state dict; expected a mapping from names to tensors.")
     return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta))
 

@@ -58,16 +58,16 @@ class LoadReport:
             logger.log(logging.WARNING if line in remarks else logging.INFO, "%s: %s", path, line)
 
     def remarks(self) -> list[str]:
-        """The lines that deserve a warning: what was taken for granted, and what the file holds in vain."""
+        """The lines that deserve a warning: what was taken for granted, not used, or not given."""
         unused = [f"not used {len(keys)}: {reason} [{_by_module(keys)}]" for reason, keys in self.unused.items()]
-        return [*self.notes, *unused]
+        absent = [f"initial {len(keys)}: {reason} [{_by_module(keys)}]" for reason, keys in self.absent.items()]
+        return [*self.notes, *unused, *absent]
 
     def lines(self) -> list[str]:
         """A few lines for the log: counts, and the modules concerned."""
         lines = [f"loaded {len(self.loaded)} tensors"]
         lines += [f"converted {count}: {name}" for name, count in self.converted.items()]
         lines += self.remarks()
-        lines += [f"initial {len(keys)}: {reason} [{_by_module(keys)}]" for reason, keys in self.absent.items()]
         for name in ("missing", "unexpected"):
             keys: tuple[str, ...] = getattr(self, name)
             if keys:

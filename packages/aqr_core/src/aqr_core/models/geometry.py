@@ -57,7 +57,7 @@ class BevGeometry:
         stride = head.get("downsample_scale", _HEAD_STRIDE)
         coder_size = head["bbox_coder"].get("voxel_size")
         # The three ways in which the head codes its cells, see `CmtHead.bev_position` and `CmtHead.cell_m`.
-        grid = next((stage["grid_size"] for stage in _stages(model, head) if "grid_size" in stage), None)
+        grid = next((grid for stage in _stages(model, head) if (grid := stage.get("grid_size")) is not None), None)
         if grid is not None:
             cell = [extent[axis] / (grid[axis] // stride) for axis in range(2)]
         elif coder_size is not None:
