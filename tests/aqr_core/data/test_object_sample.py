@@ -74,7 +74,7 @@ def dataroot(tmp_path_factory):
 def _open(dataroot, groups, sample_2d=True, classes=DETECTION_CLASSES, **arguments):
     sampler = {key: arguments.pop(key) for key in list(arguments) if key in ("rate", "filter_by_min_points")}
     transform = UnifiedObjectSample(dict(sample_groups=groups, **sampler), sample_2d, **arguments)
-    transform.open_files(dataroot, classes)
+    transform.open_files(dataroot, classes, "train")
     return transform
 
 
@@ -277,7 +277,7 @@ def test_a_sample_depends_on_its_generator_alone(dataroot, new_frame):
 def test_object_sample_leaves_the_images_alone(dataroot, frame):
     transform = build(dict(type="ObjectSample", db_sampler=dict(sample_groups=GROUPS)), TRANSFORMS)
     assert isinstance(transform, ObjectSample)
-    transform.open_files(dataroot, DETECTION_CLASSES)
+    transform.open_files(dataroot, DETECTION_CLASSES, "train")
     images = frame.images
     transform(frame)
     assert frame.images is images and len(frame.gt_boxes) > 2

@@ -24,7 +24,7 @@ class Stamp:
 class NeedsFile(Stamp):
     """Reads a file of the dataroot."""
 
-    def open_files(self, dataroot: Path, classes: tuple[str, ...]) -> None:
+    def open_files(self, dataroot: Path, classes: tuple[str, ...], split: str) -> None:
         if not (dataroot / self.name).is_file():
             raise DataError(f"{dataroot / self.name} does not exist.")
         self.classes = classes
@@ -55,13 +55,13 @@ def test_a_step_is_left_out_from_its_epoch_on():
 def test_files_are_opened_for_steps_that_will_be_used(tmp_path):
     step = dict(type="NeedsFile", name="database")
     with pytest.raises(DataError, match="database does not exist"):
-        Pipeline([step]).open_files(tmp_path, ("car",))
+        Pipeline([step]).open_files(tmp_path, ("car",), "train")
     never = Pipeline([dict(step, until_epoch=0)])
-    never.open_files(tmp_path, ("car",))
+    never.open_files(tmp_path, ("car",), "train")
     assert stamps(never, 0) == ""
     (tmp_path / "database").touch()
     pipeline = Pipeline([step])
-    pipeline.open_files(tmp_path, ("car",))
+    pipeline.open_files(tmp_path, ("car",), "train")
     assert [transform.classes for transform in pipeline] == [("car",)]  # type: ignore[attr-defined]
 
 

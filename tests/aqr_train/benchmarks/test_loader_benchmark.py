@@ -23,7 +23,7 @@ CONFIG = "cmt_voxel0100_r50_800x320_cbgs"
 def prepare(root: Path, keyframes: int) -> Path:
     generate(root, 1, 0, workers=1, keyframes=keyframes)
     infos = build_infos(root, "v1.0-mini", root, splits=["mini_train"])["mini_train"]
-    build_object_database(root, infos, root / "gt_database_train", workers=1)
+    build_object_database(root, infos, root / "gt_database_mini_train", workers=1)
     return root
 
 

@@ -199,5 +199,6 @@ def _settable(node: Mapping[str, Any] | Config, keys: list[str]) -> set[str]:
     for registry in (MODELS, TRANSFORMS, DATASETS):
         factory = registry.get(type_name) if isinstance(type_name, str) else None
         if factory is not None:
-            return {name for name in inspect.signature(factory).parameters if name != "self"}
+            names = {name for name in inspect.signature(factory).parameters if name != "self"}
+            return names | {"until_epoch"} if registry is TRANSFORMS else names
     return {"lr_mult", "decay_mult", "frozen", "norm_eval"} if keys[:2] == ["optimizer", "param_groups"] else set()

@@ -69,7 +69,8 @@ class NuScenesDataset(Dataset[Sample]):
             raise DataError(f"{self.infos.path} holds no keyframe; rebuild the file with `aqr prepare`.")
         self._label_of = self._map_labels()
         self._indices = np.arange(len(self.infos)) if test_mode else self._training_indices(class_balanced)
-        self.pipeline.open_files(self.dataroot, self.classes)
+        # Pickles of mmdet3d do not name their split.
+        self.pipeline.open_files(self.dataroot, self.classes, self.infos.header.split or "train")
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()  # seen by workers that live on
 
     def __len__(self) -> int:

@@ -54,14 +54,14 @@ class Pipeline:
         """The transforms of the first epoch."""
         return (step.transform for step in self._steps if step.takes_part(0))
 
-    def open_files(self, dataroot: Path, classes: tuple[str, ...]) -> None:
+    def open_files(self, dataroot: Path, classes: tuple[str, ...], split: str) -> None:
         """Let the transforms that read files of their own open them, so that what is missing is known at the start.
 
-        Such a transform has a method `open_files(dataroot, classes)`.
+        Such a transform has a method `open_files(dataroot, classes, split)`.
         """
         for transform in self:
             if hasattr(transform, "open_files"):
-                transform.open_files(dataroot, classes)
+                transform.open_files(dataroot, classes, split)
 
     @property
     def switches(self) -> dict[int, list[str]]:

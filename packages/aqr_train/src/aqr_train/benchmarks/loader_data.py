@@ -16,7 +16,7 @@ from aqr_train.assembly import build_dataset
 from aqr_train.cli.progress import Bars
 
 _SPLIT = "mini_train"
-_DATABASE = "gt_database_train"  # the name in the shipped configs
+_DATABASE = f"gt_database_{_SPLIT}"  # where the shipped configs look
 
 
 @dataclass(frozen=True)

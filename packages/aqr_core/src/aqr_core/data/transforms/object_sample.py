@@ -59,7 +59,7 @@ class UnifiedObjectSample:
         self.zero_unknown_velocity = zero_unknown_velocity
         self.sampler: ObjectSampler | None = None
 
-    def open_files(self, dataroot: Path, classes: tuple[str, ...]) -> None:
+    def open_files(self, dataroot: Path, classes: tuple[str, ...], split: str) -> None:
         """Open the database; the dataset does so when it is built.
 
         Raises:
@@ -67,11 +67,11 @@ class UnifiedObjectSample:
             DataError: no database, one without images where they are to be pasted, or one without a usable object.
         """
         name = type(self).__name__
-        path = Path(dataroot) / self.recipe.database
+        path = Path(dataroot) / self.recipe.database.format(split=split)
         if not path.exists():
             raise DataError(
-                f"{name} finds no object database at {path}; build it with `aqr prepare --gt-database`, or take the "
-                "transform out of the pipeline."
+                f"{name} finds no object database at {path}; build it with `aqr prepare --gt-database`, or "
+                "set until_epoch=0 of this step to train without."
             )
         database = ObjectDatabase.open(path, dataroot=dataroot)
         if self.sample_2d and not database.has_images:
@@ -91,7 +91,7 @@ class UnifiedObjectSample:
         if self.sampler is None:
             raise ConfigError(
                 f"{type(self).__name__} has no open database; let NuScenesDataset build the pipeline, or call "
-                "open_files(dataroot, classes) first."
+                "open_files(dataroot, classes, split) first."
             )
         assert frame.classes == self.sampler.classes, "the dataset opens the transform with its own classes"
         objects, labels = self.sampler.draw(frame.gt_boxes, frame.gt_labels, frame.rng)

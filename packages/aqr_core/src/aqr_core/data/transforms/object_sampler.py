@@ -23,7 +23,8 @@ class SamplingRecipe:
 
     Args:
         sample_groups: class name -> maximum number of objects in a scene.
-        database: folder of `aqr prepare --gt-database`, or a `*_dbinfos_*.pkl`; relative to the dataroot.
+        database: folder of `aqr prepare --gt-database`, or a `*_dbinfos_*.pkl`; relative to the dataroot. `{split}`
+            stands for the split of the infos.
         rate: share of the missing objects to draw.
         filter_by_min_points: class name -> least number of points of an object.
         filter_by_difficulty: difficulties that are left out.
@@ -33,7 +34,7 @@ class SamplingRecipe:
     """
 
     sample_groups: Mapping[str, int]
-    database: str = "gt_database_train"
+    database: str = "gt_database_{split}"
     rate: float = 1.0
     filter_by_min_points: Mapping[str, int] = field(default_factory=dict)
     filter_by_difficulty: Sequence[int] = (-1,)

@@ -31,7 +31,7 @@ _load_points = [
 _load_images = [dict(type="LoadMultiViewImageFromFiles")]
 _load_boxes = [dict(type="LoadAnnotations3D", zero_unknown_velocity=True)]
 _object_database = dict(
-    database="gt_database_train",
+    database="gt_database_{split}",  # that of the infos
     rate=1.0,
     # Objects of a class in a keyframe, its own included, up to which more are pasted.
     sample_groups=dict(
