@@ -165,6 +165,12 @@ def test_a_renamed_part_is_not_explained_away(tmp_path: Path) -> None:
     assert len(report.unexpected) == 2 and "aqr_weigth_generator" in report.unexplained()
 
 
+def test_weights_trained_with_aqr_are_not_loaded_without_it(tmp_path: Path) -> None:
+    aqr = detector(*SHARED, "pts_bbox_head.aqr_weight_generator")
+    with pytest.raises(CheckpointError, match=r"unexpected: pts_bbox_head.aqr_weight_generator.*use its own config"):
+        load_weights(detector(*SHARED), save(tmp_path, aqr))
+
+
 def test_task_heads_of_upstreams_lidar_model_are_recognised(tmp_path: Path) -> None:
     def heads(kernel: int) -> nn.Module:
         model = detector(*SHARED)

@@ -19,18 +19,19 @@ class _Part:
     Attributes:
         name: for the report.
         prefixes: of its state-dict keys.
-        unused: what it means that a model goes without it; empty where the name says it all.
+        unused: what it means that a model goes without it; empty where the name says it all, None where the rest of
+            the weights is worth nothing without it.
     """
 
     name: str
     prefixes: tuple[str, ...]
-    unused: str = ""
+    unused: str | None = ""
 
 
 _PARTS = (
     _Part("camera branch", (IMAGE_BACKBONE, IMAGE_NECK, f"{_HEAD}rv_embedding.")),
     _Part("LiDAR branch", ("pts_middle_encoder.", "pts_backbone.", "pts_neck.", f"{_HEAD}shared_conv.")),
-    _Part("AQR", (f"{_HEAD}aqr_weight_generator.", f"{_HEAD}attention_bias_generator.")),
+    _Part("AQR", (f"{_HEAD}aqr_weight_generator.", f"{_HEAD}attention_bias_generator."), None),
     _Part(
         "MoME router",
         (f"{_TRANSFORMER}encoder.", f"{_TRANSFORMER}selected_cls."),
@@ -56,7 +57,7 @@ def explain_unused(keys: Iterable[str], own: Mapping[str, object]) -> dict[str, 
     for key in keys:
         for part in _PARTS:
             prefix = next((prefix for prefix in part.prefixes if key.startswith(prefix)), None)
-            if prefix is not None and not _has(own, prefix):
+            if prefix is not None and part.unused is not None and not _has(own, prefix):
                 reason = f"{part.name}, which this model does not have"
                 explained.setdefault(f"{reason}: {part.unused}" if part.unused else reason, []).append(key)
     return explained
