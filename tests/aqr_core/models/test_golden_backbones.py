@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,9 +12,13 @@ from aqr_core.models.backbones import SECOND, ResNet, VoVNet
 from aqr_core.models.necks import CPFPN, SECONDFPN
 
 
-@pytest.fixture(scope="module")
-def golden(shared_dir):
-    with np.load(shared_dir / "golden/golden_backbones_dev.npz") as arrays:
+FOLDER = Path(__file__).resolve().parents[4] / "shared" / "golden"
+FILES = sorted(path.name for path in FOLDER.glob("golden_backbones_*.npz")) or ["golden_backbones_dev.npz"]
+
+
+@pytest.fixture(scope="module", params=FILES)
+def golden(request, shared_dir):
+    with np.load(shared_dir / "golden" / request.param) as arrays:
         return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
 
 
