@@ -11,7 +11,6 @@ import torch
 from aqr_core.models.backbones import SECOND, ResNet, VoVNet
 from aqr_core.models.necks import CPFPN, SECONDFPN
 
-
 FOLDER = Path(__file__).resolve().parents[4] / "shared" / "golden"
 FILES = sorted(path.name for path in FOLDER.glob("golden_backbones_*.npz")) or ["golden_backbones_dev.npz"]
 
