@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from aqr_core.infos import build_infos
 from aqr_core.structures import Batch
+from aqr_core.synth import generate
 from aqr_train.benchmarks.model import SLOW_HALF, _measure
 from aqr_train.benchmarks.model_runs import BACKWARD, LOSSES, UPDATE, prediction
 from aqr_train.benchmarks.parts import DECODING, PARTS, REST, observed
@@ -155,6 +157,15 @@ def test_what_cannot_run_is_reported_with_the_reason(tmp_path, monkeypatch):
     report = benchmark(tmp_path, "--precisions", "fp32", "fp16")
     assert "| 1 | fp16 | not run: no such kernel |" in report
     assert "## batch 1, fp32" in report and "## batch 1, fp16" not in report
+
+
+def test_a_keyframe_of_a_dataset(tmp_path, capsys):
+    made = generate(tmp_path / "data", scenes=1, seed=0, workers=1, keyframes=1)
+    (infos,) = build_infos(made.root, made.version, made.root).values()
+    place = ["--precisions", "fp32", "--cfg-options", f"dataroot={made.root}", f"data.val.infos={infos.name}"]
+    assert "keyframe 0 of data.val" in benchmark(tmp_path, "--frame", "0", *place)
+    assert main(["benchmark", "model", "cmt_tiny", "--frame", "1", *place]) == 2
+    assert "--frame is 1, the dataset has 1 keyframes" in " ".join(capsys.readouterr().err.split())
 
 
 def test_half_precision_on_a_cpu_is_left_out_unless_asked_for_and_says_so():
