@@ -8,11 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import cv2
-import numpy as np
-
 from aqr_core.data import collate
-from aqr_core.data.files import find_sensor_file
+from aqr_core.data.files import find_sensor_file, read_image, read_points
 from aqr_train.benchmarks.loader_data import LoaderData
 
 
@@ -79,8 +76,8 @@ def run_floor(data: LoaderData) -> Round:
         images = [find_sensor_file(dataset.dataroot, camera.path) for camera in info.cameras.values()]
         clouds = [find_sensor_file(dataset.dataroot, sweep.path) for sweep in (info.lidar, *info.sweeps)]
         with watch.part("read point files"):
-            points = sum(np.fromfile(path, np.float32).size for path in clouds) // info.lidar.num_features
+            points = sum(len(read_points(path, info.lidar.num_features)) for path in clouds)
         with watch.part("decode images"):
             for path in images:
-                cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
+                read_image(path)
     return Round(dict(watch.seconds), time.process_time() - started, len(data.indices), points)
