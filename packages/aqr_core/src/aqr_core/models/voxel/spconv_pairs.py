@@ -25,8 +25,11 @@ def submanifold_pairs(sites: Sites, kernel: Triple) -> Rulebook:
     if len(sites) == 0:
         return submanifold_rulebook(sites, kernel)
     _, pairs, counts = _native_pairs(sites, sites.shape, kernel, (1, 1, 1), (0, 0, 0), submanifold=True)
+    centre = len(counts) // 2
+    first_half = counts[:centre]
+    counts = (*first_half, 0, *reversed(first_half))  # spconv fills both halves and counts one
     inputs, outputs = _by_tap(pairs, counts)
-    return Rulebook(inputs, outputs, counts, len(sites), len(sites), identity=len(counts) // 2)
+    return Rulebook(inputs, outputs, counts, len(sites), len(sites), identity=centre)
 
 
 def strided_pairs(sites: Sites, kernel: Triple, stride: Triple, padding: Triple) -> tuple[Sites, Rulebook]:

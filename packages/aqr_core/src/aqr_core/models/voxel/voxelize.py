@@ -34,8 +34,9 @@ class Voxels:
 class HardVoxelize(nn.Module):
     """Cell index = floor((p - min) / voxel) in float32; points outside the range (or NaN) are dropped.
 
-    Same rule as upstream's GPU voxeliser, but deterministic: a voxel keeps its first `max_num_points` points, and of
-    more than `max_voxels` voxels those are kept that appear first in the point order.
+    The cells are those of spconv's `PointToVoxel`, which upstream runs on the GPU, where it is left to chance which
+    points and voxels survive the caps. Here, as in its CPU version, a voxel keeps its first `max_num_points` points,
+    and of more than `max_voxels` voxels those are kept that appear first in the point order.
 
     Args:
         voxel_size: x, y, z in m.
@@ -78,22 +79,23 @@ class HardVoxelize(nn.Module):
     def forward(self, points: Tensor) -> Voxels:
         """Group the points (P, >=C) of one sample."""
         points = points[:, : self.num_point_features].float()
-        cells = (points[:, :3] - points.new_tensor(self.point_cloud_range[:3])) / points.new_tensor(self.voxel_size)
-        cells = cells.floor()
+        low, size = points.new_tensor(self.point_cloud_range[:3]), points.new_tensor(self.voxel_size)
+        cells = ((points[:, :3] - low) / size).floor()  # floats, so that nothing huge or NaN becomes an integer
         inside = ((cells >= 0) & (cells < cells.new_tensor(self.grid_size))).all(dim=1)
-        points, cells = points[inside], cells[inside].long()  # (P', C), (P', 3) x, y, z
-        size_x, size_y, _ = self.grid_size
-        keys, order = ((cells[:, 2] * size_y + cells[:, 1]) * size_x + cells[:, 0]).sort(stable=True)
-        counts = keys.unique_consecutive(return_counts=True)[1]  # (V,) points per voxel
-        voxel_of = torch.arange(len(counts), device=keys.device).repeat_interleave(counts)
+        rows = inside.nonzero().squeeze(1)
+        x, y, z = cells.index_select(0, rows).long().unbind(1)
+        size_x, size_y, size_z = self.grid_size
+        keys, order = ((z * size_y + y) * size_x + x).sort(stable=True)
+        rows = rows.index_select(0, order)  # (P',) rows of the points, voxel by voxel
+        keys, counts = keys.unique_consecutive(return_counts=True)  # (V,), points per voxel
         starts = counts.cumsum(0) - counts
-        first = order[starts]  # (V,) row of each voxel's first point
-        keep = torch.arange(len(order), device=order.device) - starts[voxel_of] < self.max_num_points
+        keep = torch.arange(len(rows), device=rows.device) - starts.repeat_interleave(counts) < self.max_num_points
         limit = self.max_voxels[0 if self.training else 1]
-        if len(first) > limit:
-            chosen = torch.zeros_like(first, dtype=torch.bool)
-            chosen[first.argsort()[:limit]] = True
-            keep &= chosen[voxel_of]
-            first, counts = first[chosen], counts[chosen]
+        if len(keys) > limit:
+            chosen = torch.zeros_like(keys, dtype=torch.bool)
+            chosen[rows[starts].argsort()[:limit]] = True
+            keep &= chosen.repeat_interleave(counts)
+            keys, counts = keys[chosen], counts[chosen]
         counts = counts.clamp(max=self.max_num_points)
-        return Voxels(points[order[keep]], counts.cumsum(0) - counts, cells[first].flip(1))
+        coords = torch.stack(torch.unravel_index(keys, (size_z, size_y, size_x)), dim=1)
+        return Voxels(points.index_select(0, rows[keep]), counts.cumsum(0) - counts, coords)
