@@ -26,7 +26,7 @@ class BevGeometry:
 
     point_cloud_range: tuple[float, ...]
     voxel_size: tuple[float, ...] | None = None
-    sparse_shape: tuple[int, ...] | None = None
+    sparse_shape: tuple[float, ...] | None = None
     coded_cell: tuple[float, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -59,7 +59,7 @@ class BevGeometry:
         # The three ways in which the head codes its cells, see `CmtHead.bev_position` and `CmtHead.cell_m`.
         grid = next((grid for stage in _stages(model, head) if (grid := stage.get("grid_size")) is not None), None)
         if grid is not None:
-            cell = [extent[axis] / (grid[axis] // stride) for axis in range(2)]
+            cell = [extent[axis] / (grid[1 - axis] // stride) for axis in range(2)]  # sic, as the head has it
         elif coder_size is not None:
             cell = [coder_size[axis] * stride for axis in range(2)]
         else:
@@ -73,7 +73,8 @@ class BevGeometry:
         Raises:
             KeyError, TypeError, ValueError: not written by `record`.
         """
-        return cls(**{field.name: None if (v := record[field.name]) is None else _numbers(v) for field in fields(cls)})
+        limits, *others = (record[field.name] for field in fields(cls))
+        return cls(_numbers(limits), *(None if values is None else _numbers(values) for values in others))
 
     def record(self) -> dict[str, list[float] | None]:
         """Plain lists, for metadata."""
