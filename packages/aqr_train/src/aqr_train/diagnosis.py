@@ -73,7 +73,7 @@ def _devices() -> Iterator[Finding]:
         yield Finding("GPU", "none: training runs on the CPU", ok=False, fatal=False, remedy="fine for tiny configs")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     chosen = choose_backend("auto", device)
-    reason = "spconv is for CUDA; its CPU kernels race" if device == "cpu" else "chosen for this device"
+    reason = "spconv is for CUDA; here our pairs are faster" if device == "cpu" else "chosen for this device"
     yield Finding("sparse convolution", f"{chosen} on {device} ({reason})")
     yield Finding("CPU threads", str(torch.get_num_threads()))
 

@@ -148,18 +148,6 @@ def test_no_site_at_all():
     out.features.sum().backward()
 
 
-def test_several_threads_give_the_same_bits_every_time():
-    x, _, _ = sparse_and_dense(500, 16, torch.float32)
-    layer = SubMConv3d(16, 16, 3)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        outputs = [layer(x).features.detach() for _ in range(20)]
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(outputs[0], out) for out in outputs)
-
-
 def test_layers_of_one_resolution_share_a_rulebook():
     x, _, _ = sparse_and_dense(50, 2, torch.float32)
     first = SubMConv3d(2, 2, 3)(x)
