@@ -8,6 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from aqr_core.checkpoint.class_guard import check_classes
 from aqr_core.checkpoint.geometry_guard import check_geometry
 from aqr_core.checkpoint.layouts import convert
 from aqr_core.checkpoint.read import WeightsFile, read_weights_file
@@ -51,7 +52,8 @@ def load_weights(
         assume_geometry: take a file that does not state its geometry as trained with the model's.
 
     Raises:
-        CheckpointError: unreadable file, no key in common, a shape or the geometry differs, or what `strict` forbids.
+        CheckpointError: unreadable file, no key in common, a shape, the geometry or the classes differ, or what
+            `strict` forbids.
     """
     file = read_weights_file(path)
     match = match_weights(model, file, assume_geometry=assume_geometry)
@@ -67,7 +69,7 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
     """Find the place of every tensor, without changing the model.
 
     Raises:
-        CheckpointError: no key in common, or a shape or the geometry differs.
+        CheckpointError: no key in common, or a shape, the geometry or the classes differ.
     """
     tensors, converted = convert(file.tensors, model)
     own = model.state_dict()
@@ -86,6 +88,7 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
             "it belongs to another model, choose its own config."
         )
     _check_shapes(file, fitting, own)
+    check_classes(file, fitting, model)
     notes = check_geometry(file, fitting, model, assume_geometry)
     absent = explain_absent((key for key in own if key not in tensors), tensors)
     initial = {key for keys in absent.values() for key in keys}

@@ -42,11 +42,13 @@ class WeightsFile:
         path: the file.
         tensors: on the CPU, by the names they have in the file.
         geometry: what the weights were trained with, where the file or the config beside it says so.
+        classes: what the class scores count, in their order, where the file says so.
     """
 
     path: Path
     tensors: Mapping[str, Tensor]
     geometry: BevGeometry | None
+    classes: tuple[str, ...] | None = None
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -76,7 +78,7 @@ def read_weights_file(path: str | Path) -> WeightsFile:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise CheckpointError(f"{file} holds no state dict; expected a mapping from names to tensors.")
-    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta))
+    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta), _classes(meta))
 
 
 def read_torch_file(file: Path) -> object:
@@ -125,6 +127,13 @@ def _configured(meta: object) -> BevGeometry | None:
     """The config whose text mmcv keeps in `meta`."""
     text = meta.get("config") if isinstance(meta, Mapping) else None
     return geometry_in(text) if isinstance(text, str) else None
+
+
+def _classes(meta: object) -> tuple[str, ...] | None:
+    """What mmcv keeps in `meta`."""
+    classes = meta.get("CLASSES") if isinstance(meta, Mapping) else None
+    named = isinstance(classes, tuple | list) and all(isinstance(name, str) for name in classes)
+    return tuple(classes) if classes and named else None
 
 
 def _geometry(file: Path, record: str | Mapping[str, Any]) -> BevGeometry:

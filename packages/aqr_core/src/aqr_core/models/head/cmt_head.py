@@ -114,6 +114,7 @@ class CmtHead(nn.Module):
         self.grid_size = train_cfg.get("grid_size", test_cfg.get("grid_size"))
         self.denoising_settings = DenoisingSettings(scalar, noise_scale, noise_trans, split, dn_weight)
         self.classes_per_task = tuple(int(task["num_class"]) for task in tasks)
+        self.class_names = _class_names(tasks)
 
         if self.uses_lidar:
             self.shared_conv = nn.Sequential(
@@ -355,6 +356,17 @@ class CmtImageHead(CmtHead):
     """The head without a LiDAR branch; queries keep their BEV code."""
 
     uses_lidar = False
+
+
+def _class_names(tasks: Sequence[Mapping[str, Any]]) -> tuple[str, ...] | None:
+    """Names of all tasks in the order of the labels, or None where a task names none."""
+    if not all("class_names" in task for task in tasks):
+        return None
+    names = tuple(name for task in tasks for name in task["class_names"])
+    expected = sum(int(task["num_class"]) for task in tasks)
+    if len(names) != expected:
+        raise ConfigError(f"tasks have {expected} classes in num_class and {len(names)} class_names; make them agree.")
+    return names
 
 
 def _points_part(config: Mapping[str, Any] | None) -> Mapping[str, Any]:
