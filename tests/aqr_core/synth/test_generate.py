@@ -109,3 +109,12 @@ def test_both_splits_get_scenes_four_to_one(scenes):
 def test_the_record_holds_the_arguments(tiny):
     record = json.loads((tiny.dataset.root / "synth.json").read_text())
     assert (record["scenes"], record["seed"], record["preset"]) == (3, 7, "tiny")
+
+
+def test_files_of_preset_full_are_as_large_as_those_of_nuscenes(tmp_path):
+    generate(tmp_path / "full", 1, 0, preset="full", workers=1, keyframes=1)
+    images = [path.stat().st_size for path in (tmp_path / "full").glob("samples/CAM_*/*.jpg")]
+    assert len(images) == 6
+    assert 130e3 < sum(images) / 6 < 165e3
+    [cloud] = (tmp_path / "full").glob("samples/LIDAR_TOP/*.bin")
+    assert cloud.stat().st_size / 20 == pytest.approx(34.7e3, rel=0.05)

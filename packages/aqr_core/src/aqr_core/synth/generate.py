@@ -25,7 +25,7 @@ from aqr_eval.nuscenes.classes import LIDAR
 logger = logging.getLogger(__name__)
 
 RECORD_FILENAME = "synth.json"
-_GENERATOR = 1  # raised when the same arguments start to give other bytes
+_GENERATOR = 2  # raised when the same arguments start to give other bytes
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,6 @@ from aqr_eval.nuscenes.classes import LIDAR
 
 _FIRST_SCENE_US = 1_533_000_000_000_000
 _SCENE_SPACING_US = 100_000_000
-_JPEG_QUALITY = 90
 _ANNOTATED_WITHIN_M = 80.0
 
 
@@ -98,7 +97,7 @@ class _Recorder:
         """Write an image and return (2, n): rays that meet each object, and rays that would if it stood alone."""
         image, visible, silhouette = self._cameras[channel].render(self._world, self._seconds(timestamp_us), self._rng)
         filename = self._add_data(channel, keyframe, timestamp_us, ".jpg", size=self._preset.image_size)
-        _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])
+        _, encoded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self._preset.jpeg_quality])
         (self._root / filename).write_bytes(encoded.tobytes())
         return np.stack([visible, silhouette])
 
