@@ -117,4 +117,4 @@ def test_files_of_preset_full_are_as_large_as_those_of_nuscenes(tmp_path):
     assert len(images) == 6
     assert 130e3 < sum(images) / 6 < 165e3
     [cloud] = (tmp_path / "full").glob("samples/LIDAR_TOP/*.bin")
-    assert cloud.stat().st_size / 20 == pytest.approx(34.7e3, rel=0.05)
+    assert cloud.stat().st_size / 20 == pytest.approx(34.7e3, rel=0.1)
