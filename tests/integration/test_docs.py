@@ -34,10 +34,10 @@ def program(words: list[str]) -> tuple[str, list[str]] | None:
 
 
 @functools.cache
-def usage(name: str, subcommand: str | None) -> str:
+def usage(name: str, subcommand: tuple[str, ...]) -> str:
     call = f"import sys; from {MODULES[name]} import main; sys.exit(main(sys.argv[1:]))"
     start = ["-m", "aqr_train"] if name == "aqr_train" else ["-c", call]
-    words = [sys.executable, *start, *filter(None, [subcommand]), "--help"]
+    words = [sys.executable, *start, *subcommand, "--help"]
     done = subprocess.run(words, capture_output=True, text=True)
     assert done.returncode == 0, f"{shlex.join(words)}: {done.stdout}{done.stderr}"
     return done.stdout
@@ -52,11 +52,12 @@ def test_commands_of_the_documents_exist(document):
             assert {word for word in words[1:] if "=" not in word} <= verbs, words
         if ours := program(words):
             name, arguments = ours
-            subcommand = None if name == "aqr_train" else arguments[0]
+            depth = 0 if name == "aqr_train" else 2 if arguments[0] == "benchmark" else 1
+            subcommand = tuple(arguments[:depth])
             text = usage(name, subcommand)
             unknown = [word for word in arguments if word.startswith("--") and not re.search(rf"{word}\b", text)]
             assert unknown == [], f"{shlex.join(words)}: {unknown}"
-            if name == "aqr_train" or subcommand in ("train", "predict", "show"):
+            if name == "aqr_train" or subcommand[0] in ("train", "predict", "show"):
                 config = arguments[0 if name == "aqr_train" else 1]
                 assert config in configs, f"{shlex.join(words)}: no shipped config is called {config}"
 
