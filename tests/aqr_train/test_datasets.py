@@ -23,13 +23,13 @@ DATASETS: dict[str, tuple[int, tuple[int, int] | None, bool, str | None]] = {
     "nus_lidar": (2, None, True, "ObjectSample"),
     "nus_camera_1600x640": (2, (640, 1600), False, None),
 }
-FUSION = [  # upstream's order
+FUSION = [  # upstream's order, but for the failing sensors, which upstream draws behind the pasting
+    "ModalMask3D",
     "LoadPointsFromFile",
     "LoadPointsFromMultiSweeps",
     "LoadMultiViewImageFromFiles",
     "LoadAnnotations3D",
     "UnifiedObjectSample",
-    "ModalMask3D",
     "GlobalRotScaleTransAll",
     "CustomRandomFlip3D",
     "PointsRangeFilter",
@@ -56,7 +56,7 @@ def keyframe(shared_dir: Path) -> dict[str, Any]:
 def test_steps_of_the_fusion_dataset() -> None:
     data = load_config(FOLDER / "nus_fusion_800x320.py").data
     assert types(data.train) == FUSION
-    assert types(data.val) == FUSION[:3] + FUSION[-3:]
+    assert types(data.val) == FUSION[1:4] + FUSION[-3:]
     [paste] = [step for step in data.train.pipeline if step.type == "UnifiedObjectSample"]
     assert paste.until_epoch == 15 and paste.mixup_rate == 0.5
     assert sum(paste.db_sampler.sample_groups.values()) == 40

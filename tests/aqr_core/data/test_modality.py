@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from aqr_core.data import NuScenesDataset
-from aqr_core.data.transforms import ModalMask3D
-from aqr_core.errors import ConfigError
-from aqr_core.infos import build_infos
+from aqr_core.data import Frame, NuScenesDataset
+from aqr_core.data.database import ObjectDatabase
+from aqr_core.data.database.build import build_object_database
+from aqr_core.data.transforms import ModalMask3D, UnifiedObjectSample
+from aqr_core.errors import ConfigError, DataError
+from aqr_core.infos import build_infos, open_infos
 from aqr_core.models.voxel.vfe import HardSimpleVFE
 from aqr_core.models.voxel.voxelize import HardVoxelize
+from aqr_core.registry import TRANSFORMS, build
 
 RANGE = (-54, -54, -5, 54, 54, 3)
 LOAD = [
@@ -27,6 +31,7 @@ AUGMENT = [
     dict(type="PointsRangeFilter", point_cloud_range=RANGE),
     dict(type="PointShuffle"),
 ]
+IMAGE_AUG = dict(final_dim=(16, 40), resize_lim=(0.6, 0.9), rand_flip=True)
 FINISH = [
     dict(type="ResizeCropFlipImage", data_aug_conf=dict(final_dim=(32, 64)), training=False),
     dict(type="NormalizeMultiviewImage"),
@@ -85,6 +90,67 @@ def test_where_the_draw_falls(new_frame):
     drawn = [mask._draw(rng) for rng in map(np.random.default_rng, range(4000))]
     assert abs(drawn.count(None) - 2000) < 150
     assert abs(drawn.count("image") - 1000) < 120
+
+
+def reseed(frame: Frame) -> None:
+    """A step that makes the draws of the next one independent of what was drawn before it."""
+    frame.rng = np.random.default_rng(5)
+
+
+@pytest.mark.parametrize("modality", ["image", "points"])
+def test_masking_first_gives_the_same_input_as_masking_behind_the_loading_and_pasting(tiny_root, tmp_path, modality):
+    infos = build_infos(tiny_root.path, tiny_root.version, tmp_path / "infos")["mini_val"]
+    build_object_database(tiny_root.path, infos, tiny_root.path / "gt_database_mini_val", workers=1)
+    database = ObjectDatabase.open(tiny_root.path / "gt_database_mini_val")
+    groups = {name: 9 for name in database.classes}
+    paste = dict(type="UnifiedObjectSample", db_sampler=dict(database="gt_database_{split}", sample_groups=groups))
+    mask = ModalMask3D(mask_modal=modality)
+    load = [*LOAD, dict(type="LoadAnnotations3D", keep="all"), paste]
+    train = [*AUGMENT, dict(type="ResizeCropFlipImage", data_aug_conf=IMAGE_AUG), *FINISH[1:]]
+    frames, samples = [], []
+    for steps in ([mask, *load], [*load, mask]):
+        steps = [part for step in (*steps, *train) for part in (reseed, step)]
+        dataset = NuScenesDataset(tiny_root.path, infos, steps, seed=1)
+        for transform in dataset.pipeline:
+            if isinstance(transform, UnifiedObjectSample):  # all objects fit, the annotated ones being elsewhere
+                transform.sampler.database.boxes = transform.sampler.database.boxes + np.eye(9)[0] * 4
+        frame = dataset.frame(1)
+        dataset.pipeline(frame)
+        frames.append(frame)
+        samples.append(frame.to_sample(0))
+    first, behind = samples
+    assert len(first.gt_boxes) > len(frames[0].info.gt)  # objects were pasted
+    assert len(first.points) < len(behind.points) or modality == "image"
+    for name in ("images", "lidar2img", "gt_boxes", "gt_labels"):
+        assert torch.equal(getattr(first, name), getattr(behind, name)), name
+    a, b = (HardVoxelize((0.1, 0.1, 0.2), RANGE)(sample.points) for sample in samples)
+    assert torch.equal(a.coords, b.coords) and torch.equal(HardSimpleVFE(5)(a), HardSimpleVFE(5)(b))
+    assert torch.equal(first.points, behind.points) or modality == "points"
+
+
+def test_nothing_blank_is_decoded(tiny_root, tmp_path):
+    """Damaged files of a failing sensor are noticed only where their size or number is needed."""
+    infos = build_infos(tiny_root.path, tiny_root.version, tmp_path / "infos")["mini_val"]
+    info = open_infos(infos)[1]
+    for path in (*(camera.path for camera in info.cameras.values()), *(sweep.path for sweep in info.sweeps)):
+        (tiny_root.path / path).write_bytes(b"no")
+
+    def load(modality):
+        frame = Frame(info, tiny_root.path, np.random.default_rng(0))
+        for transform in (ModalMask3D(mask_modal=modality), *(build(step, TRANSFORMS) for step in LOAD)):
+            transform(frame)
+
+    with pytest.raises(DataError, match="2 bytes"):
+        load("image")  # the sweeps
+    with pytest.raises(DataError, match="2 bytes"):
+        load("points")  # the images
+    for sweep in info.sweeps:
+        (tiny_root.path / sweep.path).write_bytes(b"")
+    load("image")
+    cameras = {name: replace(camera, width=None, height=None) for name, camera in info.cameras.items()}
+    info = replace(info, cameras=cameras)
+    with pytest.raises(DataError, match="2 bytes"):
+        load("image")
 
 
 def test_a_missing_sensor_stays_missing(new_frame):

@@ -34,6 +34,7 @@ class Frame:
         lidar2cam: (N, 4, 4) float64; carries all scene augmentation, so it may scale and mirror.
         gt_boxes: (n, 9) float64, the convention of `boxes3d`.
         gt_labels: (n,) int64.
+        blank: of 'image' and 'points', the sensors that failed. Whoever loads or fills them leaves them blank.
     """
 
     info: Info
@@ -47,6 +48,7 @@ class Frame:
     lidar2cam: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))
     gt_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, BOX_DIM)))
     gt_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    blank: frozenset[str] = frozenset()
 
     @property
     def lidar2img(self) -> np.ndarray:

@@ -55,8 +55,12 @@ class ResizeCropFlipImage:
             # Drawn as fractions, so that cameras of different sizes are treated alike.
             left = int(at * max(0, size[0] - self.width))
             top = size[1] - self.height
-            image = _window(cv2.resize(image, size, interpolation=cv2.INTER_LINEAR), left, top, self.height, self.width)
-            frame.images[i] = cv2.flip(image, 1) if flip else image
+            if "image" in frame.blank:
+                frame.images[i] = np.zeros((self.height, self.width, 3), np.uint8)
+            else:
+                image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
+                image = _window(image, left, top, self.height, self.width)
+                frame.images[i] = cv2.flip(image, 1) if flip else image
             frame.cam2img[i] = _pixel_map(scale, left, top, self.width if flip else None) @ frame.cam2img[i]
 
     def _parameters(self, frame: Frame) -> tuple[float, float, bool]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from aqr_core.data.files import find_sensor_file, read_image, read_points
 from aqr_core.data.frame import Frame
 from aqr_core.data.transforms.scene import move_points
 from aqr_core.errors import ConfigError, DataError
-from aqr_core.infos.schema import POINT_FEATURES
+from aqr_core.infos.schema import POINT_FEATURES, CameraInfo
 from aqr_core.registry import TRANSFORMS
 from aqr_core.structures.boxes3d import VX
 
@@ -17,7 +19,7 @@ _AGE = 4  # the ring column of the files is replaced by the age in seconds
 
 @TRANSFORMS.register_module()
 class LoadPointsFromFile:
-    """The keyframe's own sweep: sets `points`, age 0."""
+    """The keyframe's own sweep: sets `points`, age 0. Where points are blank, as many at the origin."""
 
     def __call__(self, frame: Frame) -> None:
         """Raises `DataError` for a missing, cut or NaN-holding file."""
@@ -25,13 +27,16 @@ class LoadPointsFromFile:
         points = read_points(find_sensor_file(frame.dataroot, lidar.path), lidar.num_features)
         frame.points = np.ascontiguousarray(points[:, :POINT_FEATURES])
         frame.points[:, _AGE] = 0.0
+        if "points" in frame.blank:
+            frame.points[:] = 0.0
 
 
 @TRANSFORMS.register_module()
 class LoadPointsFromMultiSweeps:
     """Appends past sweeps, moved into the keyframe's LiDAR frame by the ego motion, with their age in seconds.
 
-    A keyframe at the start of a scene has fewer sweeps; nothing is padded, as in CMT.
+    A keyframe at the start of a scene has fewer sweeps; nothing is padded, as in CMT. To blank points nothing is
+    added: they all lie in one voxel, which the keyframe's own fill.
 
     Args:
         sweeps_num: how many sweeps to add at most.
@@ -49,6 +54,8 @@ class LoadPointsFromMultiSweeps:
         chosen = np.arange(len(frame.info.sweeps))
         if len(chosen) > self.sweeps_num and not self.test_mode:
             chosen = np.sort(frame.rng.permutation(chosen)[: self.sweeps_num])
+        if "points" in frame.blank:
+            return
         clouds = [frame.points]
         for i in chosen[: self.sweeps_num]:
             sweep = frame.info.sweeps[i]
@@ -62,7 +69,10 @@ class LoadPointsFromMultiSweeps:
 
 @TRANSFORMS.register_module()
 class LoadMultiViewImageFromFiles:
-    """The images of all cameras, BGR uint8, with their `cam2img` and `lidar2cam`."""
+    """The images of all cameras, BGR uint8, with their `cam2img` and `lidar2cam`.
+
+    Blank images are black and of the size that the infos state, unread; without a size there, read for it.
+    """
 
     def __call__(self, frame: Frame) -> None:
         """Raises `DataError` for a missing or cut file, or one of another size than the calibration was made for."""
@@ -72,7 +82,7 @@ class LoadMultiViewImageFromFiles:
         frame.lidar2cam = np.stack([camera.lidar2cam for camera in cameras])
         for matrix, camera in zip(frame.cam2img, cameras, strict=True):
             path = find_sensor_file(frame.dataroot, camera.path)
-            image = read_image(path)
+            image = self._image(path, camera, "image" in frame.blank)
             height, width = image.shape[:2]
             if camera.width is not None and (width, height) != (camera.width, camera.height):
                 raise DataError(
@@ -81,6 +91,13 @@ class LoadMultiViewImageFromFiles:
                 )
             matrix[:3, :3] = camera.cam2img
             frame.images.append(image)
+
+    def _image(self, path: Path, camera: CameraInfo, blank: bool) -> np.ndarray:
+        if not blank:
+            return read_image(path)
+        if camera.width is None or camera.height is None:
+            return np.zeros_like(read_image(path))
+        return np.zeros((camera.height, camera.width, 3), np.uint8)
 
 
 @TRANSFORMS.register_module()

@@ -28,6 +28,8 @@ class UnifiedObjectSample:
     Upstream also means to mix the annotated objects in again, by depth; its saved crops are views of the image, so
     with mixup this changes nothing, and it is left out here.
 
+    Into blank points or images nothing is copied; the boxes join all the same.
+
     Goes before the transforms that move the scene or the images. `until_epoch=15` beside the arguments leaves it out
     of the last five epochs of twenty.
 
@@ -101,10 +103,11 @@ class UnifiedObjectSample:
         boxes = database.boxes[objects]
         if self.zero_unknown_velocity:
             boxes[:, VX:] = np.nan_to_num(boxes[:, VX:], nan=0.0)
-        frame.points = _replace_points(frame.points, boxes, [database.points(i) for i in objects.tolist()])
+        if "points" not in frame.blank:
+            frame.points = _replace_points(frame.points, boxes, [database.points(i) for i in objects.tolist()])
         frame.gt_boxes = np.concatenate([frame.gt_boxes, boxes])
         frame.gt_labels = np.concatenate([frame.gt_labels, labels])
-        if self.sample_2d and frame.images:
+        if self.sample_2d and frame.images and "image" not in frame.blank:
             crop_of = cache(lambda i: database.image(int(objects[i])))  # an object may show in two cameras
             frame.images = paste_objects(frame.images, frame.lidar2img, boxes, crop_of, self.mixup_rate)
 

@@ -1,12 +1,13 @@
 """nuScenes with ten sweeps and six 800x320 images, resampled and augmented as CMT.
 
-The other full-size datasets are built of the parts named here; a part is a run of steps, in upstream's order.
+The other full-size datasets are built of the parts named here; a part is a run of steps, in upstream's order. Only
+the failing sensors are drawn before the loading instead of behind the pasting: the same input in less time.
 
 Training pastes objects of a database into points and images, until the last five of twenty epochs. Make it once:
 
     aqr prepare --dataroot data/nuscenes --version v1.0-trainval --gt-database
 
-or train without: `--cfg-options data.train.pipeline.4.until_epoch=0`.
+or train without: `--cfg-options data.train.pipeline.5.until_epoch=0`.
 """
 
 _point_cloud_range = [-54.0, -54.0, -5.0, 54.0, 54.0, 3.0]
@@ -68,6 +69,7 @@ _finish_images = [
     dict(type="PadMultiViewImage", size_divisor=32),
 ]
 _train_until_images = [
+    dict(type="ModalMask3D", mode="train"),
     *_load_points,
     *_load_images,
     *_load_boxes,
@@ -79,7 +81,6 @@ _train_until_images = [
         zero_unknown_velocity=True,
         until_epoch=15,
     ),
-    dict(type="ModalMask3D", mode="train"),
     *_move_scene,
     *_filter_points,
     *_filter_boxes,
