@@ -45,7 +45,8 @@ _PARTS = (
     _Part(
         "MoME type embeddings",
         (f"{_TRANSFORMER}bev_type_embed", f"{_TRANSFORMER}rv_type_embed"),
-        "MoME adds them to the query codes, so predictions differ from MoME's",
+        "MoME adds them to the query codes, so predictions differ from MoME's; config moad_voxel0075_vov_1600x640_cbgs "
+        "has them",
     ),
     _Part("MEFormer ensemble", (f"{_HEAD}ensemble.",), "it rescores what the decodings have found"),
 )
