@@ -198,14 +198,32 @@ def test_boxes_points_and_labels_agree(dataroot, new_frame, seed):
     np.testing.assert_array_equal(inside, transform.sampler.database.num_points[objects])
 
 
-def test_the_scene_that_was_given_is_not_written_to(dataroot, frame):
-    points, boxes, images = frame.points, frame.gt_boxes, frame.images
-    copies = points.copy(), boxes.copy(), [image.copy() for image in images]
-    _open(dataroot, GROUPS)(frame)
-    np.testing.assert_array_equal(points, copies[0])
-    np.testing.assert_array_equal(boxes, copies[1])
-    assert all((image == copy).all() for image, copy in zip(images, copies[2], strict=True))
+def test_the_database_is_not_written_to(dataroot, frame):
+    transform = _open(dataroot, GROUPS)
+    before = transform.sampler.database.boxes.copy()
+    images = [image.copy() for image in frame.images]
+    transform(frame)
+    frame.gt_boxes += 1
+    np.testing.assert_array_equal(transform.sampler.database.boxes, before)
     assert any((new != old).any() for new, old in zip(frame.images, images, strict=True))
+
+
+def test_blank_sensors_stay_blank_and_the_boxes_join(dataroot, new_frame):
+    frames = [_clean(new_frame(0)) for _ in range(3)]
+    for frame, blank in zip(frames, ({}, {"image"}, {"points"}), strict=True):
+        frame.blank = frozenset(blank)
+        frame.images = [np.zeros_like(image) for image in frame.images]
+        frame.points[:] = 0
+        _open(dataroot, GROUPS)(frame)
+    whole, no_images, no_points = frames
+    for one in (no_images, no_points):
+        np.testing.assert_array_equal(one.gt_boxes, whole.gt_boxes)
+        np.testing.assert_array_equal(one.gt_labels, whole.gt_labels)
+    np.testing.assert_array_equal(no_images.points, whole.points)
+    assert not any(image.any() for image in no_images.images)
+    assert all((one == other).all() for one, other in zip(no_points.images, whole.images, strict=True))
+    assert any(image.any() for image in whole.images)
+    assert no_points.points.shape == (200, 5) and not no_points.points.any()
 
 
 def test_pasted_points_project_into_pasted_rectangles(dataroot, frame):

@@ -20,7 +20,8 @@ class Frame:
     """A keyframe on its way through the pipeline.
 
     Image transforms change `cam2img`, scene transforms change `lidar2cam`; the projection follows from both,
-    so pixels and points cannot come apart.
+    so pixels and points cannot come apart. The arrays are the frame's own, none a view of another: a transform may
+    write into them.
 
     Attributes:
         info: what is known about the keyframe; never changed.

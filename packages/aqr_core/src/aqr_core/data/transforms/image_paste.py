@@ -21,8 +21,8 @@ def paste_objects(
     boxes: np.ndarray,
     crop_of: Callable[[int], np.ndarray | None],
     mixup_rate: float,
-) -> list[np.ndarray]:
-    """Images with the objects in them; the given arrays are not written to.
+) -> None:
+    """Writes the objects into the images.
 
     Args:
         images: N arrays (H, W, 3) uint8, BGR; sizes may differ.
@@ -35,23 +35,19 @@ def paste_objects(
         ConfigError: the images are not uint8.
     """
     corners = box_corners(boxes)
-    pasted = list(images)
-    for camera, image in enumerate(images):
+    for image, projection in zip(images, lidar2img, strict=True):
         if image.dtype != np.uint8:
             raise ConfigError(
                 f"UnifiedObjectSample found images of {image.dtype}; put it before NormalizeMultiviewImage."
             )
-        chosen, rectangles = visible_rectangles(corners, lidar2img[camera], image.shape[1], image.shape[0])
+        chosen, rectangles = visible_rectangles(corners, projection, image.shape[1], image.shape[0])
         for i, (left, top, right, bottom) in zip(chosen.tolist(), rectangles.tolist(), strict=True):
             crop = crop_of(i)
             if crop is None:
                 continue
-            if pasted[camera] is image:
-                pasted[camera] = image.copy()
-            window = pasted[camera][top:bottom, left:right]
+            window = image[top:bottom, left:right]
             crop = cv2.resize(crop, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
             cv2.addWeighted(window, 1 - mixup_rate, crop, mixup_rate, _CUT_OFF, dst=window)
-    return pasted
 
 
 def visible_rectangles(

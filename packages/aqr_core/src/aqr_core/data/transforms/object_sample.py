@@ -85,7 +85,7 @@ class UnifiedObjectSample:
         self.sampler = ObjectSampler(self.recipe, database, classes)
 
     def __call__(self, frame: Frame) -> None:
-        """Extends `points`, `gt_boxes` and `gt_labels`; replaces the images that an object was pasted into.
+        """Extends `points`, `gt_boxes` and `gt_labels`; writes into `images`.
 
         Raises:
             ConfigError: no database is open, or the images are no longer uint8.
@@ -109,7 +109,7 @@ class UnifiedObjectSample:
         frame.gt_labels = np.concatenate([frame.gt_labels, labels])
         if self.sample_2d and frame.images and "image" not in frame.blank:
             crop_of = cache(lambda i: database.image(int(objects[i])))  # an object may show in two cameras
-            frame.images = paste_objects(frame.images, frame.lidar2img, boxes, crop_of, self.mixup_rate)
+            paste_objects(frame.images, frame.lidar2img, boxes, crop_of, self.mixup_rate)
 
 
 @TRANSFORMS.register_module()
