@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from aqr_core.data.transforms import ObjectNameFilter, ObjectRangeFilter, PointShuffle, PointsRangeFilter
+from aqr_core.data.transforms.point_rows import pick_points
 from aqr_core.errors import ConfigError
 
 RANGE = (-10, -10, -2, 10, 10, 2)
@@ -44,7 +49,36 @@ def test_shuffle_keeps_every_point(new_frame):
     before = frame.points
     PointShuffle()(frame)
     assert not np.array_equal(frame.points, before)
-    np.testing.assert_array_equal(np.sort(frame.points[:, 0]), np.sort(before[:, 0]))
+    order = np.argsort(frame.points[:, 0]), np.argsort(before[:, 0])
+    np.testing.assert_array_equal(frame.points[order[0]], before[order[1]])
+
+
+def test_every_order_is_equally_likely_and_follows_from_the_generator(new_frame):
+    frame, counts = new_frame(0), Counter()
+    for seed in range(2400):
+        frame.rng = np.random.default_rng(seed)
+        frame.points = np.repeat(np.arange(4, dtype=np.float32)[:, None], 5, axis=1)
+        PointShuffle()(frame)
+        counts[tuple(frame.points[:, 2].tolist())] += 1
+    assert len(counts) == 24 and all(abs(count - 100) < 50 for count in counts.values())
+    orders = []
+    for seed in (3, 3, 4):
+        frame.rng = np.random.default_rng(seed)
+        frame.points = np.arange(500, dtype=np.float32).reshape(100, 5)
+        PointShuffle()(frame)
+        orders.append(frame.points.tobytes())
+    assert orders[0] == orders[1] != orders[2]
+
+
+@given(st.integers(0, 40), st.integers(1, 7), st.integers(0, 2**32 - 1))
+def test_picked_points_are_those_that_were_chosen(count, width, seed):
+    rng = np.random.default_rng(seed)
+    points = rng.normal(size=(count, width)).astype(np.float32)
+    mask, indices = rng.random(count) < 0.5, rng.integers(0, max(count, 1), 20 if count else 0)
+    for cloud in (points, points[::-1], points[:, ::-1]):
+        for chosen in (mask, indices):
+            np.testing.assert_array_equal(pick_points(cloud, chosen), cloud[chosen])
+    assert not np.shares_memory(pick_points(points, np.ones(count, bool)), points)
 
 
 def test_empty_frame(new_frame):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from aqr_core.data.transforms import (
     GlobalRotScaleTransAll,
@@ -37,6 +38,17 @@ def test_moved_points(points):
     assert points[:, 3:].tobytes() == rest.tobytes()
 
 
+@pytest.mark.parametrize("diagonal", [(-1, 1, 1), (1, -1, 1), (-1, -1, 1), (1.07, 1.07, 1.07), (1, 1, 1)])
+@pytest.mark.parametrize("shift", [(0, 0, 0), (0.3, -7.1, 0)])
+def test_mirrored_and_scaled_points(points, diagonal, shift):
+    motion = np.diag([*diagonal, 1.0])
+    motion[:3, 3] = shift
+    plain = points.copy()
+    plain[:, :3] = points[:, :3] @ motion[:3, :3].astype(np.float32).T + motion[:3, 3].astype(np.float32)
+    move_points(points, motion)
+    assert points.tobytes() == plain.tobytes()
+
+
 def test_each_point_moves_as_if_alone(points):
     """So that what is pasted, filtered or read in another order cannot change the others."""
     motion = np.diag([1.07, 1.07, 1.07, 1.0])
@@ -55,7 +67,8 @@ def test_filtered_and_shuffled_points(new_frame, points):
     plain = points[((points[:, :3] > low) & (points[:, :3] < high)).all(axis=1)]
     assert frame.points.tobytes() == plain.tobytes()
     PointShuffle()(frame)
-    assert frame.points.tobytes() == plain[twin.rng.permutation(len(plain))].tobytes()
+    order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(int(twin.rng.integers(2**63))))
+    assert frame.points.tobytes() == plain[order.numpy()].tobytes()
 
 
 def test_the_source_of_points_is_not_written_to(new_frame, points):
@@ -87,3 +100,17 @@ def test_images(new_frame, scale, flip):
     plain = plain[:, ::-1] if flipped else plain
     for image in frame.images:
         np.testing.assert_array_equal(image, (plain.astype(np.float32) - MEAN) / STD)
+    sample = frame.to_sample(0)
+    assert np.shares_memory(sample.images.numpy(), frame.images) and sample.images.is_contiguous()
+    np.testing.assert_array_equal(sample.images[1].permute(1, 2, 0), frame.images[1])
+
+
+def test_every_level_of_every_colour_is_normalised_as_in_plain_float32(new_frame):
+    frame = new_frame(0)
+    levels = np.repeat(np.arange(256, dtype=np.uint8).reshape(16, 16, 1), 3, axis=2)
+    for images in ([levels, levels.copy()], [levels, levels[:8]]):  # of one size, and not
+        frame.images = list(images)
+        NormalizeMultiviewImage()(frame)
+        for image, source in zip(frame.images, images, strict=True):
+            assert image.dtype == np.float32
+            np.testing.assert_array_equal(image, (source.astype(np.float32) - MEAN) / STD)

@@ -30,7 +30,7 @@ class Frame:
         classes: names that `gt_labels` counts.
         label_of: (K,) label of each class of the infos file among `classes`; -1 for those not detected.
         points: (P, 5) float32 x, y, z [m], intensity [0, 255], age [s].
-        images: N arrays (H, W, 3), BGR; uint8 as loaded, float32 once normalised.
+        images: N arrays (H, W, 3), BGR; a list of uint8 as loaded, once normalised one float32 array of them all.
         cam2img: (N, 4, 4) float64 intrinsics, row and column of the depth included.
         lidar2cam: (N, 4, 4) float64; carries all scene augmentation, so it may scale and mirror.
         gt_boxes: (n, 9) float64, the convention of `boxes3d`.
@@ -44,7 +44,7 @@ class Frame:
     classes: tuple[str, ...] = DETECTION_CLASSES
     label_of: np.ndarray = field(default_factory=lambda: np.arange(len(DETECTION_CLASSES)))
     points: np.ndarray = field(default_factory=lambda: np.zeros((0, 5), np.float32))
-    images: list[np.ndarray] = field(default_factory=list)
+    images: list[np.ndarray] | np.ndarray = field(default_factory=list)
     cam2img: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))
     lidar2cam: np.ndarray = field(default_factory=lambda: np.zeros((0, 4, 4)))
     gt_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, BOX_DIM)))
@@ -68,17 +68,11 @@ class Frame:
                 f"The pipeline leaves images of different sizes {sorted(sizes)} for sample '{self.info.token}'; "
                 "add ResizeCropFlipImage."
             )
-        if self.images:
-            height, width = self.images[0].shape[:2]
-            images = np.empty((len(self.images), 3, height, width), np.float32)
-            for target, image in zip(images, self.images, strict=True):
-                target[...] = image.transpose(2, 0, 1)
-        else:
-            images = np.zeros((0, 3, 0, 0), np.float32)
+        images = np.asarray(self.images, np.float32) if sizes else np.zeros((0, 0, 0, 3), np.float32)
         return Sample(
             token=self.info.token,
             points=torch.from_numpy(np.ascontiguousarray(self.points, np.float32)),
-            images=torch.from_numpy(images),
+            images=torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
             lidar2img=torch.from_numpy(self.lidar2img),
             gt_boxes=torch.from_numpy(self.gt_boxes.astype(np.float32)),
             gt_labels=torch.from_numpy(self.gt_labels.astype(np.int64)),

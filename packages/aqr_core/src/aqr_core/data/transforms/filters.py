@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 
 from aqr_core.data.frame import Frame
+from aqr_core.data.transforms.point_rows import pick_points
 from aqr_core.errors import ConfigError
 from aqr_core.registry import TRANSFORMS, suggest
 from aqr_core.structures.boxes3d import YAW, wrap_angle
@@ -32,11 +34,12 @@ class PointsRangeFilter:
 
     def __call__(self, frame: Frame) -> None:
         """Filters `points`."""
-        # Column by column, and gathered by `take`: both ten times faster than their forms over rows of 3 and 5.
         inside = np.ones(len(frame.points), bool)
-        for column, low, high in zip(frame.points.T, self.limits[:3], self.limits[3:], strict=False):
-            inside &= (column > low) & (column < high)
-        frame.points = frame.points.take(np.flatnonzero(inside), axis=0)
+        for axis in range(3):  # of columns the comparisons take a tenth of the time that they take of rows
+            column = np.ascontiguousarray(frame.points[:, axis])
+            inside &= column > self.limits[axis]
+            inside &= column < self.limits[axis + 3]
+        frame.points = pick_points(frame.points, inside)
 
 
 @TRANSFORMS.register_module()
@@ -80,8 +83,13 @@ class ObjectNameFilter:
 
 @TRANSFORMS.register_module()
 class PointShuffle:
-    """Puts the points into random order; a voxel that overflows then keeps a random choice."""
+    """Puts the points into random order; a voxel that overflows then keeps a random choice.
+
+    The order is that of `torch.randperm`, which takes a third of the time of numpy's, from a seed that is drawn from
+    the frame's generator.
+    """
 
     def __call__(self, frame: Frame) -> None:
         """Permutes `points`."""
-        frame.points = frame.points.take(frame.rng.permutation(len(frame.points)), axis=0)
+        generator = torch.Generator().manual_seed(int(frame.rng.integers(2**63)))
+        frame.points = pick_points(frame.points, torch.randperm(len(frame.points), generator=generator).numpy())

@@ -46,9 +46,10 @@ class ResizeCropFlipImage:
 
     def __call__(self, frame: Frame) -> None:
         """Same parameters for every camera, drawn from the frame's generator."""
-        if not frame.images:
+        if not len(frame.images):
             return
         scale, at, flip = self._parameters(frame)
+        images = []
         for i, image in enumerate(frame.images):
             rows, columns = image.shape[:2]
             size = int(columns * scale), int(rows * scale)
@@ -56,12 +57,13 @@ class ResizeCropFlipImage:
             left = int(at * max(0, size[0] - self.width))
             top = size[1] - self.height
             if "image" in frame.blank:
-                frame.images[i] = np.zeros((self.height, self.width, 3), np.uint8)
+                images.append(np.zeros((self.height, self.width, 3), np.uint8))
             else:
                 image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
                 image = _window(image, left, top, self.height, self.width)
-                frame.images[i] = cv2.flip(image, 1) if flip else image
+                images.append(cv2.flip(image, 1) if flip else image)
             frame.cam2img[i] = _pixel_map(scale, left, top, self.width if flip else None) @ frame.cam2img[i]
+        frame.images = images
 
     def _parameters(self, frame: Frame) -> tuple[float, float, bool]:
         """Scale, position of the crop in [0, 1), flip."""
@@ -138,13 +140,24 @@ class NormalizeMultiviewImage:
         self.std = np.asarray(std, np.float32)
 
     def __call__(self, frame: Frame) -> None:
-        """Images become float32."""
-        frame.images = [self._normalise(image) for image in frame.images]
+        """Images become float32; those of one size share an array, laid out as the sample wants it.
 
-    def _normalise(self, image: np.ndarray) -> np.ndarray:
-        """Colour by colour into a planar buffer: eight times faster than broadcasting over the last axis."""
-        planes = np.empty((3, *image.shape[:2]), np.float32)
-        for plane, channel, mean, std in zip(planes, cv2.split(image), self.mean, self.std, strict=True):
+        It goes colour by colour: eight times faster than broadcasting over the last axis.
+        """
+        sizes = [image.shape[:2] for image in frame.images]
+        if len(set(sizes)) == 1:
+            planes = np.empty((len(sizes), 3, *sizes[0]), np.float32)
+            for image, target in zip(frame.images, planes, strict=True):
+                self._normalise(image, target)
+            frame.images = planes.transpose(0, 2, 3, 1)
+        else:
+            frame.images = [
+                self._normalise(image, np.empty((3, *image.shape[:2]), np.float32)) for image in frame.images
+            ]
+
+    def _normalise(self, image: np.ndarray, planes: np.ndarray) -> np.ndarray:
+        """(H, W, 3) image into (3, H, W) planes -> (H, W, 3) view of them."""
+        for channel, plane, mean, std in zip(cv2.split(image), planes, self.mean, self.std, strict=True):
             np.subtract(channel, mean, out=plane)
             plane /= std
         return planes.transpose(1, 2, 0)
@@ -165,8 +178,9 @@ class PadMultiViewImage:
 
     def __call__(self, frame: Frame) -> None:
         """After normalisation, so that the padding is the mean colour."""
-        frame.images = [self._pad(image) for image in frame.images]
+        if any(side % self.size_divisor for image in frame.images for side in image.shape[:2]):
+            frame.images = [self._pad(image) for image in frame.images]
 
     def _pad(self, image: np.ndarray) -> np.ndarray:
         rows, columns = (-size % self.size_divisor for size in image.shape[:2])
-        return np.pad(image, ((0, rows), (0, columns), (0, 0))) if rows or columns else image
+        return np.pad(image, ((0, rows), (0, columns), (0, 0)))

@@ -13,6 +13,7 @@ from aqr_core.data.database import ObjectDatabase
 from aqr_core.data.frame import Frame
 from aqr_core.data.transforms.image_paste import paste_objects
 from aqr_core.data.transforms.object_sampler import ObjectSampler, SamplingRecipe
+from aqr_core.data.transforms.point_rows import pick_points
 from aqr_core.errors import ConfigError, DataError
 from aqr_core.registry import TRANSFORMS
 from aqr_core.structures.boxes3d import VX
@@ -107,7 +108,7 @@ class UnifiedObjectSample:
             frame.points = _replace_points(frame.points, boxes, [database.points(i) for i in objects.tolist()])
         frame.gt_boxes = np.concatenate([frame.gt_boxes, boxes])
         frame.gt_labels = np.concatenate([frame.gt_labels, labels])
-        if self.sample_2d and frame.images and "image" not in frame.blank:
+        if self.sample_2d and len(frame.images) and "image" not in frame.blank:
             crop_of = cache(lambda i: database.image(int(objects[i])))  # an object may show in two cameras
             paste_objects(frame.images, frame.lidar2img, boxes, crop_of, self.mixup_rate)
 
@@ -127,13 +128,6 @@ class ObjectSample(UnifiedObjectSample):
 
 def _replace_points(points: np.ndarray, boxes: np.ndarray, clouds: list[np.ndarray]) -> np.ndarray:
     """(P, 5) scene and n clouds about the centres of (n, 9) boxes -> the scene outside the boxes, then the clouds."""
-    rest = np.flatnonzero(~points_in_any_box(points, boxes))
-    joined = np.empty((len(rest) + sum(map(len, clouds)), points.shape[1]), np.float32)
-    np.take(points, rest, axis=0, out=joined[: len(rest)], mode="clip")  # unlike "raise", it writes without a buffer
-    start = len(rest)
     for box, cloud in zip(boxes, clouds, strict=True):
-        target = joined[start : start + len(cloud)]
-        target[:] = cloud
-        target[:, :3] += box[:3].astype(np.float32)
-        start += len(cloud)
-    return joined
+        cloud[:, :3] += box[:3].astype(np.float32)
+    return np.concatenate([pick_points(points, ~points_in_any_box(points, boxes)), *clouds])

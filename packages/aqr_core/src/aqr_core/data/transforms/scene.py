@@ -26,12 +26,19 @@ def move_scene(frame: Frame, motion: np.ndarray) -> None:
 def move_points(points: np.ndarray, motion: np.ndarray) -> None:
     """Move the x, y, z columns of (P, >=3) float32 points in place, by a (4, 4) motion.
 
-    The product is one matmul. What is added goes column by column: numpy's inner loop over rows of three takes three
-    times as long.
+    The product is one matmul; a mirror touches its own axis alone. What is added goes column by column: numpy's inner
+    loop over rows of three takes three times as long.
     """
-    moved = points[:, :3] @ motion[:3, :3].astype(np.float32).T
-    for axis, shift in enumerate(motion[:3, 3].astype(np.float32)):
-        np.add(moved[:, axis], shift, out=points[:, axis])
+    linear, shift = motion[:3, :3].astype(np.float32), motion[:3, 3].astype(np.float32)
+    scale = linear.diagonal()
+    if (linear == np.diag(scale)).all():
+        for axis in np.flatnonzero((scale != 1) | (shift != 0)):
+            points[:, axis] *= scale[axis]
+            points[:, axis] += shift[axis]
+        return
+    moved = points[:, :3] @ linear.T
+    for axis in range(3):
+        np.add(moved[:, axis], shift[axis], out=points[:, axis])
 
 
 def move_boxes(boxes: np.ndarray, motion: np.ndarray) -> np.ndarray:
