@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from aqr_core.checkpoint import load_weights
+from aqr_core.checkpoint import load_weights, save_checkpoint
 from aqr_core.errors import CheckpointError
 
 
@@ -35,6 +35,14 @@ def test_another_order_of_classes_is_refused(tmp_path):
     path = save(tmp_path / "w.pth", Detector().state_dict(), ["car", "truck", "bus"])
     with pytest.raises(CheckpointError, match="scores the classes car, truck, bus, but the model car, bus, truck"):
         load_weights(Detector(), path)
+
+
+def test_a_folder_says_its_classes_in_its_metadata(tmp_path):
+    names = ("car", "truck", "bus")
+    folder = save_checkpoint(tmp_path / "a", Detector(names), "", {"classes": names})
+    assert len(load_weights(Detector(names), folder).loaded) == 4
+    with pytest.raises(CheckpointError, match="scores the classes car, truck, bus, but the model car, bus, truck"):
+        load_weights(Detector(), folder)
 
 
 @pytest.mark.parametrize(

@@ -146,6 +146,12 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
     (tmp_path / "half.pth").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(CheckpointError, match="is damaged"):
         read_weights(tmp_path / "half.pth")
+    torch.save({"state_dict": net().state_dict()}, tmp_path / "old.pth", _use_new_zipfile_serialization=False)
+    whole = (tmp_path / "old.pth").read_bytes()
+    for damaged in (b"\x80\x02junk", whole[: len(whole) // 2], whole[:-1]):
+        (tmp_path / "old.pth").write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="is damaged"):
+            read_weights(tmp_path / "old.pth")
     for content in ({"state_dict": {1: torch.zeros(1)}}, {"state_dict": {"epoch": 3}}):
         torch.save(content, tmp_path / "no_state.pth")
         with pytest.raises(CheckpointError, match="no state dict"):

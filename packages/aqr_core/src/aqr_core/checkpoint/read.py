@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import re
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,12 +19,12 @@ from torch import Tensor
 from torch.serialization import safe_globals
 
 from aqr_core.checkpoint.config_text import geometry_in
-from aqr_core.checkpoint.folder import CONFIG, WEIGHTS
+from aqr_core.checkpoint.folder import CONFIG, META, WEIGHTS, read_meta
 from aqr_core.errors import CheckpointError
 from aqr_core.models.geometry import BevGeometry
 
 # A damaged file can fail in any of these ways: torch executes opcodes that are not there.
-_DAMAGE = (RuntimeError, EOFError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
+_DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
 # mmcv stores scores and rates as numpy scalars: a function and number types, which can do no harm.
 _SCALAR = np.float64(0).__reduce__()[0]
 _NUMBERS: list[Any] = [
@@ -42,7 +43,7 @@ class WeightsFile:
         path: the file.
         tensors: on the CPU, by the names they have in the file.
         geometry: what the weights were trained with, where the file or the config beside it says so.
-        classes: what the class scores count, in their order, where the file says so.
+        classes: what the class scores count, in their order, where the file or the metadata beside it say so.
     """
 
     path: Path
@@ -97,7 +98,7 @@ def read_torch_file(file: Path) -> object:
         raise CheckpointError(
             f"{file} holds more than tensors and plain values{named}, which is refused; export its state_dict alone."
         ) from error
-    except _DAMAGE as error:
+    except (*_DAMAGE, struct.error) as error:
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{file} is damaged ({reason}); take another copy.") from error
 
@@ -109,11 +110,13 @@ def _read_safetensors(file: Path) -> WeightsFile:
             record = (content.metadata() or {}).get("geometry")
     except SafetensorError as error:
         raise CheckpointError(f"{file} is damaged ({error}); take another copy.") from error
-    config = file.with_name(CONFIG)
+    config, meta = file.with_name(CONFIG), file.with_name(META)
+    in_folder = file.name == WEIGHTS
+    classes = tuple(read_meta(file.parent).get("classes", ())) if in_folder and meta.is_file() else ()
     if record is not None:
-        return WeightsFile(file, tensors, _geometry(file, record))
-    beside = config.read_text(encoding="utf-8", errors="replace") if config.is_file() and file.name == WEIGHTS else ""
-    return WeightsFile(file, tensors, geometry_in(beside))
+        return WeightsFile(file, tensors, _geometry(file, record), classes or None)
+    text = config.read_text(encoding="utf-8", errors="replace") if in_folder and config.is_file() else ""
+    return WeightsFile(file, tensors, geometry_in(text), classes or None)
 
 
 def _stated(file: Path, state: Mapping[str, Any]) -> BevGeometry | None:
