@@ -1,12 +1,22 @@
-"""What a results file says about the detector that wrote it."""
+"""What a results file says about the detector that wrote it, and which classes it names."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from aqr_core.config import load_config
+from aqr_core.errors import ConfigError
 from aqr_core.models import build_detector
-from aqr_train.prediction import sensors_used
+from aqr_core.structures import Detections
+from aqr_train.assembly import check_classes
+from aqr_train.launch import start_accelerator
+from aqr_train.prediction import predict, sensors_used
+from aqr_train.settings import TrainSettings
 
 IMAGE_BRANCH = ("img_backbone", "img_neck")
 LIDAR_BRANCH = ("pts_voxel_layer", "pts_voxel_encoder", "pts_middle_encoder", "pts_backbone", "pts_neck")
@@ -32,3 +42,47 @@ def test_a_missing_branch_is_a_sensor_not_used(head: str, absent: tuple[str, ...
         "use_map": False,
         "use_external": False,
     }
+
+
+class LastCar(nn.Module):
+    """Finds one object of the dataset's last class in every sample."""
+
+    def predict(self, batch: list[str]) -> list[Detections]:
+        box = torch.tensor([[5.0, 0, 0, 4, 2, 1.5, 0, 0, 0]])
+        return [Detections(token, box, torch.ones(1), torch.tensor([2])) for token in batch]
+
+
+class TokenBatch(list[str]):
+    def to(self, device: torch.device) -> TokenBatch:
+        return self
+
+
+class ThreeClasses:
+    """Two samples whose labels count three classes in an order of their own."""
+
+    classes = ("bus", "pedestrian", "car")
+
+    def __len__(self) -> int:
+        return 2
+
+    def __getitem__(self, index: int) -> str:
+        return f"token{index}"
+
+    def info(self, index: int) -> SimpleNamespace:
+        return SimpleNamespace(token=self[index], ego2global=np.eye(4), lidar=SimpleNamespace(lidar2ego=np.eye(4)))
+
+
+def test_results_name_the_classes_that_the_dataset_counts() -> None:
+    accelerator = start_accelerator(TrainSettings(max_steps=1))
+    records = predict(LastCar(), ThreeClasses(), TokenBatch, accelerator)
+    assert [box["detection_name"] for boxes in records.values() for box in boxes] == ["car", "car"]
+
+
+def test_a_model_with_other_classes_than_the_dataset_is_refused() -> None:
+    config = load_config("cmt_tiny").model
+    names = config.pts_bbox_head.tasks[0].class_names
+    model = build_detector(config)
+    check_classes(model, SimpleNamespace(classes=tuple(names)))
+    check_classes(model, SimpleNamespace())
+    with pytest.raises(ConfigError, match="scores the classes car, truck, .*but the dataset counts traffic_cone, ped"):
+        check_classes(model, SimpleNamespace(classes=tuple(reversed(names))))

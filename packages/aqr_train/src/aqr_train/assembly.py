@@ -70,6 +70,7 @@ def build_trainer(
     dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
     if len(dataset) == 0:
         raise ConfigError("data.train holds no sample; check its infos.")
+    check_classes(model, dataset)
     per_epoch = steps_per_epoch(len(dataset), data.batch_size, accelerator.num_processes)
     meta = {
         "classes": list(getattr(dataset, "classes", ())),
@@ -79,6 +80,7 @@ def build_trainer(
     callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console), Checkpointer(dump(config), meta)]
     if data.val is not None and settings.val_every is not None:
         val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
+        check_classes(model, val_set)
         evaluation = DatasetEvaluation(
             val_set, collate, accelerator, batch_size=data.batch_size, num_workers=data.num_workers
         )
@@ -151,6 +153,21 @@ def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) ->
             "choose a checkpoint that holds them or do not freeze them."
         )
     report.log(path)
+
+
+def check_classes(model: nn.Module, dataset: object) -> None:
+    """Refuse a model whose scores count other classes than the labels of the dataset, or count them in another order.
+
+    Raises:
+        ConfigError: both say what they count, and it differs.
+    """
+    names: tuple[str, ...] | None = getattr(getattr(model, "pts_bbox_head", None), "class_names", None)
+    classes: tuple[str, ...] | None = getattr(dataset, "classes", None)
+    if names is not None and classes is not None and names != classes:
+        raise ConfigError(
+            f"The model scores the classes {', '.join(names)}, but the dataset counts {', '.join(classes)}; make "
+            "class_names of model.pts_bbox_head.tasks and `classes` of the datasets equal."
+        )
 
 
 def _seed(config: Mapping[str, Any]) -> int:

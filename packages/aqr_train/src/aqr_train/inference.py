@@ -15,7 +15,7 @@ from aqr_core.config import load_config
 from aqr_core.data import collate
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_core.models import build_detector
-from aqr_train.assembly import build_dataset
+from aqr_train.assembly import build_dataset, check_classes
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.launch import start_accelerator
 from aqr_train.prediction import Progress, predict_to_file
@@ -75,6 +75,7 @@ def open_run(arguments: argparse.Namespace) -> Inference:
     accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
     dataset = build_dataset(config, dataset_config, seed=0, test_mode=True)
     model: nn.Module = build_detector(config["model"])
+    check_classes(model, dataset)
     load_weights(model, checkpoint)
     workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
     return Inference(model.to(accelerator.device).eval(), dataset, accelerator, arguments.batch_size, workers)

@@ -7,12 +7,14 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import nn
 
 from aqr_core.structures import Batch
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.submission import detections_to_global, write_submission
 from aqr_train.loader import Collate, SampleSource, load_batches
 
@@ -25,6 +27,7 @@ class PosedSource(SampleSource, Protocol):
 
     infos: Any
     dataroot: Any
+    classes: tuple[str, ...]
 
     def info(self, index: int) -> Any:  # noqa: ANN401 - aqr_core.infos.Info
         """Record with `token`, `ego2global` and `lidar.lidar2ego`."""
@@ -60,11 +63,12 @@ def predict(
     indices = list(range(accelerator.process_index, len(dataset), accelerator.num_processes))
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     own: Records = {}
+    label_of = np.array([DETECTION_CLASSES.index(name) for name in dataset.classes])
     autocast = accelerator.autocast() if accelerator.mixed_precision != "no" else nullcontext()
     with torch.inference_mode(), autocast:
         loader = load_batches(dataset, batches, collate, num_workers)
         for batch_indices, batch in zip(batches, loader, strict=True):
-            own |= _records(model, dataset, batch_indices, batch.to(accelerator.device))
+            own |= _records(model, dataset, label_of, batch_indices, batch.to(accelerator.device))
             if progress is not None:
                 progress(len(own), len(indices))
     gathered: Records = {}
@@ -113,7 +117,14 @@ def sensors_used(model: nn.Module) -> dict[str, bool]:
     }
 
 
-def _records(model: Any, dataset: PosedSource, indices: list[int], batch: Batch) -> Records:  # noqa: ANN401
+def _records(
+    model: Any,  # noqa: ANN401
+    dataset: PosedSource,
+    label_of: np.ndarray,
+    indices: list[int],
+    batch: Batch,
+) -> Records:
+    """`label_of` is (K,): the label in a results file of each class of the dataset."""
     records: Records = {}
     for index, found in zip(indices, model.predict(batch), strict=True):
         info = dataset.info(index)
@@ -121,7 +132,7 @@ def _records(model: Any, dataset: PosedSource, indices: list[int], batch: Batch)
         records[found.token] = detections_to_global(
             found.boxes.float().cpu().numpy(),
             found.scores.float().cpu().numpy(),
-            found.labels.cpu().numpy(),
+            label_of[found.labels.cpu().numpy()],
             info.lidar.lidar2ego,
             info.ego2global,
         )
