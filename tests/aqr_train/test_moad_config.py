@@ -51,3 +51,9 @@ def test_files_of_both_stages_load(model, official, stage, tmp_path):
     assert unused == {key for key in official if key.startswith(ROUTER) and stage == 2}
     assert [reason.partition(",")[0] for reason in report.unused] == ["MoME router"] * (stage - 1)
     assert (model.pts_bbox_head.transformer.bev_type_embed == 7).all()
+
+
+def test_several_processes_train_although_fusion_leaves_the_camera_codes_out():
+    # The fused expert alone is trained: the codes get no gradient, for which DDP would wait.
+    assert load_config(NAME).train.find_unused_parameters
+    assert not load_config(PARENT).train.find_unused_parameters

@@ -15,3 +15,4 @@ _base_ = "cmt_voxel0075_vov_1600x640_cbgs.py"
 
 model = dict(pts_bbox_head=dict(transformer=dict(type="MOADTransformer", use_cam_embed=True)))
 schedule = dict(target_ratio=(6.0, 1e-4))
+train = dict(find_unused_parameters=True)  # the camera codes scale the values of camera-only samples alone
