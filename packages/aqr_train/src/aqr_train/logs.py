@@ -13,7 +13,7 @@ PACKAGES = ("aqr_core", "aqr_eval", "aqr_train")
 
 
 class RunLog:
-    """Handlers of one run; `close` takes them away again.
+    """Handlers of one run and the levels they need; `close` takes both away again.
 
     Args:
         path: the text log, appended to; None for the console alone.
@@ -34,6 +34,7 @@ class RunLog:
             text = _LateFile(path, encoding="utf-8", delay=True)
             text.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
             self._handlers.append(text)
+        self._levels = {package: logging.getLogger(package).level for package in PACKAGES}
         for package in PACKAGES:
             package_logger = logging.getLogger(package)
             package_logger.setLevel(logging.INFO)
@@ -41,11 +42,13 @@ class RunLog:
                 package_logger.addHandler(handler)
 
     def close(self) -> None:
-        """Flush and remove the handlers."""
+        """Flush and remove the handlers, restore the levels."""
         for handler in self._handlers:
             for package in PACKAGES:
                 logging.getLogger(package).removeHandler(handler)
             handler.close()
+        for package, level in self._levels.items():
+            logging.getLogger(package).setLevel(level)
 
 
 class _LateFile(logging.FileHandler):
