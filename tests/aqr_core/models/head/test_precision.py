@@ -60,3 +60,17 @@ def test_half_precision_is_lifted_and_float64_kept():
     dtypes = {torch.float16: torch.float32, torch.bfloat16: torch.float32, torch.float32: torch.float32}
     for given, expected in {**dtypes, torch.float64: torch.float64}.items():
         assert at_least_float32(torch.zeros(1, dtype=given)).dtype == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_task_heads_compute_in_float32_under_autocast(build_tiny_head, dtype):
+    head = build_tiny_head().eval()
+    generator = torch.Generator().manual_seed(0)
+    queries = torch.randn(head.transformer.num_layers, 2, head.num_query, head.hidden_dim, generator=generator)
+    reference = head.reference_points.weight.expand(2, -1, -1)
+    with torch.no_grad():
+        plain = head.predict_boxes(queries, reference)
+        with torch.autocast("cpu", dtype):
+            under_autocast = head.predict_boxes(queries, reference)
+    for branch in ATOL:
+        assert torch.equal(getattr(under_autocast, branch)[0], getattr(plain, branch)[0])
