@@ -49,7 +49,7 @@ class ResizeCropFlipImage:
         if not len(frame.images):
             return
         scale, at, flip = self._parameters(frame)
-        images = []
+        images: list[np.ndarray] = []
         for i, image in enumerate(frame.images):
             rows, columns = image.shape[:2]
             size = int(columns * scale), int(rows * scale)

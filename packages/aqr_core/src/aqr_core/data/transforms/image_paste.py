@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 
 import cv2
 import numpy as np
@@ -16,7 +16,7 @@ _CUT_OFF = -0.49
 
 
 def paste_objects(
-    images: Sequence[np.ndarray],
+    images: Iterable[np.ndarray],
     lidar2img: np.ndarray,
     boxes: np.ndarray,
     crop_of: Callable[[int], np.ndarray | None],

@@ -32,7 +32,7 @@ def move_points(points: np.ndarray, motion: np.ndarray) -> None:
     linear, shift = motion[:3, :3].astype(np.float32), motion[:3, 3].astype(np.float32)
     scale = linear.diagonal()
     if (linear == np.diag(scale)).all():
-        for axis in np.flatnonzero((scale != 1) | (shift != 0)):
+        for axis in np.flatnonzero((scale != 1) | (shift != 0)).tolist():
             points[:, axis] *= scale[axis]
             points[:, axis] += shift[axis]
         return
