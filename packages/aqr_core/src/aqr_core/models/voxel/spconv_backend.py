@@ -52,10 +52,7 @@ def _choose(requested: str, device_type: str, dtype: torch.dtype, deterministic:
     if requested != "auto":
         chosen, reason = requested, "the config asks for it"
     elif device_type != "cuda":
-        chosen, reason = (
-            "torch",
-            "its search for pairs is faster than spconv's, the arithmetic is one",
-        )
+        chosen, reason = "torch", "its search for pairs is faster than spconv's, the arithmetic is one"
     elif not installed:
         chosen, reason = "torch", "spconv is not installed; `make setup SPCONV=spconv-cuda` gives faster kernels"
     elif dtype not in _CUDA_TYPES:

@@ -15,9 +15,8 @@ from torch import Tensor
 from aqr_core.errors import ConfigError
 from aqr_core.models.voxel.rulebook import Rulebook, Sites, Triple, strided_rulebook, submanifold_rulebook
 
-_MAX_CELLS = (
-    2**31
-)  # spconv's CPU hash keeps 32 bits of a cell's number; beyond, far cells would be taken for neighbours
+# spconv's CPU hash keeps 32 bits of a cell's number; beyond, far cells would be taken for neighbours.
+_MAX_CELLS = 2**31
 
 
 def submanifold_pairs(sites: Sites, kernel: Triple) -> Rulebook:
@@ -74,5 +73,5 @@ def _native_pairs(
 
 
 def _by_tap(pairs: Tensor, counts: tuple[int, ...]) -> Tensor:
-    """(2, K, V) padded -> (2, pairs) int64."""
+    """(2, K, V) padded, of which `counts[k]` of tap k are filled -> (2, pairs) int64."""
     return torch.cat([pairs[:, k, :count] for k, count in enumerate(counts)], dim=1).long()
