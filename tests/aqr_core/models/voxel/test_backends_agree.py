@@ -198,7 +198,7 @@ for backend in {backends}:
 def test_two_threads_repeat_bit_for_bit(backend):
     """Here spconv's own layers differ in nearly every repeat; one comparison with conv3d in float32 hides that."""
     need(backend)
-    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    environment = {**os.environ, "OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}  # torch takes the smaller of the two
     code = REPEATS.format(backends=[backend])
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-2000:]
