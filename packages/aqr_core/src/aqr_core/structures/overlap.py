@@ -76,6 +76,5 @@ def _cell(coordinate: np.ndarray, origin: float, count: int) -> np.ndarray:
     """(P,) index of the cell along one axis, clipped to the raster."""
     cell = coordinate - coordinate.dtype.type(origin)
     cell *= 1 / _CELL_M
-    np.maximum(cell, 0, out=cell)
-    np.minimum(cell, count - 1, out=cell)
+    np.clip(cell, 0, count - 1, out=cell)
     return cell.astype(np.int32)
