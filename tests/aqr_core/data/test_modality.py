@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from aqr_core.data import Frame, NuScenesDataset
+from aqr_core.data import Frame, NuScenesDataset, collate
 from aqr_core.data.database import ObjectDatabase
 from aqr_core.data.database.build import build_object_database
 from aqr_core.data.transforms import ModalMask3D, UnifiedObjectSample
@@ -90,6 +90,12 @@ def test_where_the_draw_falls(new_frame):
     drawn = [mask._draw(rng) for rng in map(np.random.default_rng, range(4000))]
     assert abs(drawn.count(None) - 2000) < 150
     assert abs(drawn.count("image") - 1000) < 120
+
+
+def test_the_batch_says_which_sensors_work(sample_of):
+    masks = [[dict(type="ModalMask3D", mask_modal=modality)] for modality in ("image", "points")]
+    batch = collate([sample_of(*steps)[0] for steps in ([], *masks, masks[0] + masks[1])])
+    assert batch.working.tolist() == [[True, True], [True, False], [False, True], [False, False]]  # LiDAR, cameras
 
 
 def reseed(frame: Frame) -> None:

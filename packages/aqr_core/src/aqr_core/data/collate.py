@@ -27,4 +27,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         gt_boxes=[sample.gt_boxes for sample in samples],
         gt_labels=[sample.gt_labels for sample in samples],
         seeds=[sample.seed for sample in samples],
+        working=torch.stack([sample.working for sample in samples]),
     )

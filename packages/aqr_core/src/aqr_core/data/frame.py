@@ -77,4 +77,5 @@ class Frame:
             gt_boxes=torch.from_numpy(self.gt_boxes.astype(np.float32)),
             gt_labels=torch.from_numpy(self.gt_labels.astype(np.int64)),
             seed=seed,
+            working=torch.tensor(["points" not in self.blank, "image" not in self.blank]),
         )

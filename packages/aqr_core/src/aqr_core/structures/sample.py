@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ class Sample:
         gt_labels: (n,) int64 in [0, 10).
         seed: the sample's own random seed; the model draws its denoising noise from it, so that a
             sample trains the same on one rank or eight.
+        working: (2,) bool, LiDAR and cameras: False for a sensor that was blanked, as if it had failed.
     """
 
     token: str
@@ -30,6 +31,7 @@ class Sample:
     gt_boxes: Tensor
     gt_labels: Tensor
     seed: int = 0
+    working: Tensor = field(default_factory=lambda: torch.ones(2, dtype=torch.bool))
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,8 @@ class Batch:
     gt_boxes: list[Tensor]  # B x (n_i, 9)
     gt_labels: list[Tensor]  # B x (n_i,)
     seeds: list[int]
+    # (B, 2) bool, LiDAR and cameras; the default speaks for all samples
+    working: Tensor = field(default_factory=lambda: torch.ones(1, 2, dtype=torch.bool))
 
     def __len__(self) -> int:
         return len(self.tokens)
@@ -65,6 +69,7 @@ class Batch:
             lidar2img=move(self.lidar2img),
             gt_boxes=[move(b) for b in self.gt_boxes],
             gt_labels=[move(label) for label in self.gt_labels],
+            working=move(self.working),
         )
 
     def pin_memory(self) -> Batch:
@@ -76,6 +81,7 @@ class Batch:
             lidar2img=self.lidar2img.pin_memory(),
             gt_boxes=[b.pin_memory() for b in self.gt_boxes],
             gt_labels=[label.pin_memory() for label in self.gt_labels],
+            working=self.working.pin_memory(),
         )
 
 
