@@ -45,7 +45,9 @@ def usage(name: str, subcommand: tuple[str, ...]) -> str:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(REPOSITORY)))
 def test_commands_of_the_documents_exist(document):
-    verbs = set(re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+    verbs = set(
+        re.findall(r"^([a-z0-9-]+):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    )
     configs = {path.stem for path in REPOSITORY.glob("packages/aqr_train/src/aqr_train/configs/*.py")}
     for words in commands(document):
         if words[0] == "make":
