@@ -46,7 +46,7 @@ def test_keyframes_with_all_sweeps_only(data):
 
 def test_a_round_times_what_the_dataset_does(data):
     whole = run_round(data, 0)
-    assert list(whole.seconds)[:2] == ["read infos", "LoadPointsFromFile"]
+    assert list(whole.seconds)[:2] == ["read infos", "ModalMask3D"]
     assert list(whole.seconds)[-2:] == ["to_sample", "collate"]
     assert whole.samples == 2
     assert sum(whole.seconds.values()) <= whole.total
@@ -61,6 +61,23 @@ def test_report(root, capsys):
     assert "samples/s per core" in printed
     assert "UnifiedObjectSample" in printed
     assert "times the floor" in printed
+    assert "Of our 1 samples" in printed
+
+
+def test_a_transform_is_left_out(root):
+    data = open_data(CONFIG, root, "infos_mini_train.jsonl", 5, ["ModalMask3D", "UnifiedObjectSample"])
+    whole = run_round(data, 0)
+    assert data.database is None
+    assert not {"ModalMask3D", "UnifiedObjectSample"} & set(whole.seconds)
+    assert not whole.blank
+    with pytest.raises(ConfigError, match="'ModelMask3D', so do not leave it out. Did you mean 'ModalMask3D'"):
+        open_data(CONFIG, root, "infos_mini_train.jsonl", 5, ["ModelMask3D"])
+
+
+def test_blank_samples_are_counted(data):
+    blank = [run_round(data, epoch).blank for epoch in range(12)]
+    counts = {name: sum(each.get(name, 0) for each in blank) for name in ("image", "points")}
+    assert all(0 < count < 24 for count in counts.values())
 
 
 def test_records_move_points_as_ours(data):

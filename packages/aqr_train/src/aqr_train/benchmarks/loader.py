@@ -33,6 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--infos", help="infos file in the dataroot, to measure on other data")
     parser.add_argument("--samples", type=int, default=20, help="different keyframes per round")
+    parser.add_argument(
+        "--leave-out", nargs="+", default=[], metavar="TRANSFORM", help="of our pipeline, such as ModalMask3D"
+    )
     parser.add_argument("--rounds", type=int, default=7, help="rounds of each side, in turn")
     parser.add_argument(
         "--mmdet3d", type=Path, metavar="PYTHON", help="compare with the environment of this interpreter"
@@ -47,13 +50,16 @@ def run(arguments: argparse.Namespace) -> int:
         )
     torch.set_num_threads(1)
     infos = arguments.infos or synthesise(arguments.dataroot)
-    data = open_data(arguments.config, arguments.dataroot, infos, arguments.samples)
+    data = open_data(arguments.config, arguments.dataroot, infos, arguments.samples, arguments.leave_out)
     ours, floor, theirs = measure(data, arguments.rounds, arguments.mmdet3d)
     console = Console(soft_wrap=True)
     console.print(
         f"{len(data.indices)} keyframes x {arguments.rounds} rounds, "
         "one process, one thread, files in memory, CPU time; "
-        f"in the last sample {floor[0].points:,} points before and {ours[0].points:,} after augmentation."
+        f"in the last sample {floor[0].points:,} points before and {ours[0].points:,} after augmentation. "
+        f"Of our {sum(each.samples for each in ours)} samples "
+        f"{sum(each.blank.get('image', 0) for each in ours)} have blank images and "
+        f"{sum(each.blank.get('points', 0) for each in ours)} blank points."
     )
     _report(console, f"aqr, {arguments.config}", ours)
     _report(console, "the floor: files read and decoded, nothing else", floor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from aqr_core.data.database import ObjectDatabase
 from aqr_core.data.database.build import build_object_database
 from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos import build_infos
+from aqr_core.registry import suggest
 from aqr_core.synth import generate
 from aqr_train.assembly import build_dataset
 from aqr_train.cli.progress import Bars
@@ -50,18 +52,28 @@ def synthesise(dataroot: Path) -> str:
     return infos.name
 
 
-def open_data(config_name: str, dataroot: Path, infos: str, samples: int) -> LoaderData:
-    """The train dataset of a config on these data, and at most `samples` keyframes of it.
+def open_data(config_name: str, dataroot: Path, infos: str, samples: int, leave_out: Sequence[str] = ()) -> LoaderData:
+    """The train dataset of a config on these data without some transforms, and at most `samples` keyframes of it.
 
     Raises:
-        ConfigError: the config trains on nothing.
+        ConfigError: the config trains on nothing, or not with a transform that is to be left out.
         DataError: no keyframe has as many sweeps as the pipeline loads, or a file that a transform needs is missing.
     """
     config = load_config(config_name)
     if "train" not in config.get("data", {}):
         raise ConfigError(f"Config {config_name} has no data.train; benchmark one that trains.")
-    arguments = {**config.data.train, "dataroot": str(dataroot), "infos": infos, "class_balanced": False}
-    dataset = build_dataset(config, {**arguments, "infos": str((dataroot / infos).absolute())}, seed=0, test_mode=False)
+    steps = [step["type"] for step in config.data.train.pipeline]
+    for name in leave_out:
+        if name not in steps:
+            raise ConfigError(f"{config_name} trains without '{name}', so do not leave it out.{suggest(name, steps)}")
+    arguments = {
+        **config.data.train,
+        "dataroot": str(dataroot),
+        "infos": str((dataroot / infos).absolute()),
+        "class_balanced": False,
+        "pipeline": [step for step in config.data.train.pipeline if step["type"] not in leave_out],
+    }
+    dataset = build_dataset(config, arguments, seed=0, test_mode=False)
     wanted = max((getattr(transform, "sweeps_num", 0) for transform in dataset.pipeline), default=0)
     whole = [index for index in range(len(dataset)) if len(dataset.info(index).sweeps) >= wanted]
     if not whole:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from aqr_core.data import collate
 from aqr_core.data.files import find_sensor_file, read_image, read_points
@@ -22,12 +22,14 @@ class Round:
         total: CPU seconds of the whole pass.
         samples: how many were made.
         points: in the last sample.
+        blank: how many samples had no content of 'image' or of 'points'.
     """
 
     seconds: dict[str, float]
     total: float
     samples: int
     points: int
+    blank: Mapping[str, int] = field(default_factory=dict)
 
 
 class Stopwatch:
@@ -50,7 +52,7 @@ class Stopwatch:
 
 def run_round(data: LoaderData, epoch: int) -> Round:
     """Every sample once, as a batch of its own, augmented as in this epoch: what a DataLoader's worker does."""
-    dataset, watch = data.dataset, Stopwatch()
+    dataset, watch, blank = data.dataset, Stopwatch(), Counter[str]()
     started = time.process_time()
     for index in data.indices:
         with watch.part("read infos"):
@@ -63,8 +65,9 @@ def run_round(data: LoaderData, epoch: int) -> Round:
             sample = frame.to_sample(seed)
         with watch.part("collate"):
             collate([sample])
+        blank.update(frame.blank)
     total = time.process_time() - started
-    return Round(dict(watch.seconds), total, len(data.indices), len(sample.points))
+    return Round(dict(watch.seconds), total, len(data.indices), len(sample.points), blank)
 
 
 def run_floor(data: LoaderData) -> Round:
