@@ -79,7 +79,7 @@ def read_weights_file(path: str | Path) -> WeightsFile:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise CheckpointError(f"{file} holds no state dict; expected a mapping from names to tensors.")
-    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta), _classes(meta))
+    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta), _classes(meta, "CLASSES"))
 
 
 def read_torch_file(file: Path) -> object:
@@ -112,11 +112,11 @@ def _read_safetensors(file: Path) -> WeightsFile:
         raise CheckpointError(f"{file} is damaged ({error}); take another copy.") from error
     config, meta = file.with_name(CONFIG), file.with_name(META)
     in_folder = file.name == WEIGHTS
-    classes = tuple(read_meta(file.parent).get("classes", ())) if in_folder and meta.is_file() else ()
+    classes = _classes(read_meta(file.parent), "classes") if in_folder and meta.is_file() else None
     if record is not None:
-        return WeightsFile(file, tensors, _geometry(file, record), classes or None)
+        return WeightsFile(file, tensors, _geometry(file, record), classes)
     text = config.read_text(encoding="utf-8", errors="replace") if in_folder and config.is_file() else ""
-    return WeightsFile(file, tensors, geometry_in(text), classes or None)
+    return WeightsFile(file, tensors, geometry_in(text), classes)
 
 
 def _stated(file: Path, state: Mapping[str, Any]) -> BevGeometry | None:
@@ -132,9 +132,9 @@ def _configured(meta: object) -> BevGeometry | None:
     return geometry_in(text) if isinstance(text, str) else None
 
 
-def _classes(meta: object) -> tuple[str, ...] | None:
-    """What mmcv keeps in `meta`."""
-    classes = meta.get("CLASSES") if isinstance(meta, Mapping) else None
+def _classes(meta: object, key: str) -> tuple[str, ...] | None:
+    """The names that metadata, mmcv's or ours, hold under `key`; None where they hold none."""
+    classes = meta.get(key) if isinstance(meta, Mapping) else None
     named = isinstance(classes, tuple | list) and all(isinstance(name, str) for name in classes)
     return tuple(classes) if classes and named else None
 
