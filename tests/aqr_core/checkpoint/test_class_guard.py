@@ -31,8 +31,12 @@ def save(path, state, classes):
     return path
 
 
-def test_another_order_of_classes_is_refused(tmp_path):
+@pytest.mark.parametrize("newer", [False, True])
+def test_another_order_of_classes_is_refused(tmp_path, newer):
     path = save(tmp_path / "w.pth", Detector().state_dict(), ["car", "truck", "bus"])
+    if newer:  # mmengine's place
+        meta = {"dataset_meta": {"classes": ["car", "truck", "bus"]}}
+        torch.save({"meta": meta, "state_dict": Detector().state_dict()}, path)
     with pytest.raises(CheckpointError, match="scores the classes car, truck, bus, but the model car, bus, truck"):
         load_weights(Detector(), path)
 

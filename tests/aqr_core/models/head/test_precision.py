@@ -7,6 +7,7 @@ import copy
 import pytest
 import torch
 
+from aqr_core.models.aqr.windows import MapShapes
 from aqr_core.models.precision import at_least_float32
 
 ATOL = dict(cls_logits=1e-4, center=1e-3, height=1e-4, dim=1e-4, rot=1e-4, vel=1e-4)
@@ -74,3 +75,15 @@ def test_task_heads_compute_in_float32_under_autocast(build_tiny_head, dtype):
             under_autocast = head.predict_boxes(queries, reference)
     for branch in ATOL:
         assert torch.equal(getattr(under_autocast, branch)[0], getattr(plain, branch)[0])
+
+
+def test_codes_of_positions_stay_in_float32_under_autocast(build_tiny_head, tiny_inputs):
+    bev, images, lidar2img, pad_shape = tiny_inputs
+    head = build_tiny_head().eval()
+    shapes = MapShapes((bev.shape[-2], bev.shape[-1]), (images.shape[1], images.shape[-2], images.shape[-1]))
+    reference = head.references(2, None)
+    with torch.no_grad():
+        plain = head.position_codes(reference, shapes, lidar2img, pad_shape)
+        with torch.autocast("cpu", torch.bfloat16):
+            under_autocast = head.position_codes(reference, shapes, lidar2img, pad_shape)
+    assert all(map(torch.equal, under_autocast, plain))

@@ -79,7 +79,10 @@ def read_weights_file(path: str | Path) -> WeightsFile:
         isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
         raise CheckpointError(f"{file} holds no state dict; expected a mapping from names to tensors.")
-    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta), _classes(meta, "CLASSES"))
+    # mmcv keeps the classes in `meta`, mmengine one level below.
+    newer = meta.get("dataset_meta") if isinstance(meta, Mapping) else None
+    classes = _classes(meta, "CLASSES") or _classes(newer, "classes")
+    return WeightsFile(file, dict(content), _stated(file, content) or _configured(meta), classes)
 
 
 def read_torch_file(file: Path) -> object:

@@ -10,6 +10,7 @@ from aqr_core.checkpoint.layouts import IMAGE_BACKBONE
 IMAGE_NECK = "img_neck."
 _HEAD = "pts_bbox_head."
 _TRANSFORMER = f"{_HEAD}transformer."
+_CMT = (IMAGE_BACKBONE, IMAGE_NECK, "pts_middle_encoder.", "pts_backbone.", "pts_neck.", _HEAD)
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,18 @@ def explain_unused(keys: Iterable[str], own: Mapping[str, object]) -> dict[str, 
 
 
 def explain_absent(keys: Iterable[str], tensors: Mapping[str, object]) -> dict[str, list[str]]:
-    """Reason -> keys of a model for which a file with the keys `tensors` holds no value, part or module as a whole."""
+    """Reason -> keys of a model for which a file with the keys `tensors` holds no value.
+
+    A part must be absent as a whole: a LiDAR branch without its neck is a damaged file, not one of a camera detector.
+    Modules beyond CMT's, and all others where the file is an image backbone alone, are explained one by one.
+    """
+    absent = [part for part in _PARTS if not any(_has(tensors, prefix) for prefix in part.prefixes)]
     explained: dict[str, list[str]] = {}
     for key in keys:
-        candidates = [("modules", key.split(".")[0] + ".")]
-        candidates += [(part.name, prefix) for part in _PARTS for prefix in part.prefixes if key.startswith(prefix)]
-        name = next((name for name, prefix in candidates if not _has(tensors, prefix)), None)
+        name = next((part.name for part in absent if key.startswith(part.prefixes)), None)
+        module = key.split(".")[0] + "."
+        if name is None and (is_pretraining(tensors) or module not in _CMT) and not _has(tensors, module):
+            name = "modules"
         if name is not None:
             explained.setdefault(f"{name}, which the file does not hold", []).append(key)
     return explained

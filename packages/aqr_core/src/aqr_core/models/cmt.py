@@ -39,7 +39,8 @@ class CmtDetector(nn.Module):
         use_grid_mask: mask images in training.
 
     Attributes:
-        geometry: what its weights must have been trained with; `state_dict()` states it in its metadata.
+        geometry: what its weights must have been trained with; `state_dict()` states it in its metadata. None for a
+            head of another kind, which does not say.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class CmtDetector(nn.Module):
         self.pts_neck = _build(pts_neck)
         stages = {"train_cfg": (train_cfg or {}).get("pts"), "test_cfg": (test_cfg or {}).get("pts")}
         self.pts_bbox_head = _build(pts_bbox_head, **{name: cfg for name, cfg in stages.items() if cfg is not None})
-        self.geometry = BevGeometry.from_config(locals())
+        self.geometry = _geometry_of(locals())
         self.register_state_dict_post_hook(_state_geometry)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
@@ -129,7 +130,16 @@ def _check_branches(configs: Mapping[str, Any]) -> None:
 
 def _state_geometry(model: CmtDetector, state: Mapping[str, Any], prefix: str, metadata: dict[str, Any]) -> None:
     """Put the geometry beside the module's version in the state dict's `_metadata`, which `torch.save` keeps."""
-    metadata["geometry"] = model.geometry.record()
+    if model.geometry is not None:
+        metadata["geometry"] = model.geometry.record()
+
+
+def _geometry_of(configs: Mapping[str, Any]) -> BevGeometry | None:
+    """None for a head of the user's own that says nothing of ranges and voxels in CMT's way."""
+    try:
+        return BevGeometry.from_config(configs)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _build(cfg: Config | None, **defaults: Any) -> Any:  # noqa: ANN401 - children are found by duck type

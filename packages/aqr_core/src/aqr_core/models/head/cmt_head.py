@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,22 @@ DEFAULT_ASSIGNER = dict(
     reg_cost=dict(type="BBox3DL1Cost", weight=0.25),
 )
 DEFAULT_COMMON_HEADS = dict(center=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2), vel=(2, 2))
+
+
+class PositionCodes(NamedTuple):
+    """Where queries and tokens are, as codes.
+
+    Attributes:
+        bev_query: (B, Q, C) code of each reference point on the ground plane.
+        ray_query: (B, Q, C) codes of its camera rays; None without images.
+        tokens: (B, T, C) codes of BEV and image cells.
+        img2lidar: (B, N, 4, 4) float64; None without images.
+    """
+
+    bev_query: Tensor
+    ray_query: Tensor | None
+    tokens: Tensor
+    img2lidar: Tensor | None
 
 
 @MODELS.register_module()
@@ -190,56 +206,78 @@ class CmtHead(nn.Module):
         """
         bev = bev if self.uses_lidar else None
         images = images if self.uses_camera else None
-        if bev is None and images is None:
-            raise ConfigError(f"{type(self).__name__} got neither BEV nor image features that it can use.")
-        if images is not None and lidar2img is None:
-            raise ConfigError(f"{type(self).__name__} got images without lidar2img; give the (B, N, 4, 4) projections.")
+        self._check_inputs(bev, images, lidar2img)
+        shapes = MapShapes(
+            bev=None if bev is None else (bev.shape[-2], bev.shape[-1]),
+            image=None if images is None else (images.shape[1], images.shape[-2], images.shape[-1]),
+        )
+        has_lidar = bev is not None
         batch = next(len(features) for features in (bev, images) if features is not None)
-        reference = self.reference_points.weight.expand(batch, -1, -1)
-        slots = 0
-        if denoising is not None:
-            slots = denoising.num_slots
-            reference = torch.cat([denoising.reference_points, reference], dim=1)
-
-        fraction = inverse_sigmoid(reference).sigmoid()
-        memory, memory_pos = [], []
-        bev_code, ray_code, img2lidar = self.bev_embedding(pos2embed(fraction, self.hidden_dim)), None, None
-        if bev is not None:
-            features = self.shared_conv(bev)
-            memory.append(features.flatten(2).mT)
-            memory_pos.append(self.bev_position((features.shape[-2], features.shape[-1])).expand(batch, -1, -1))
-        if images is not None and lidar2img is not None:
-            # A 4x4 inverse of a pixel projection loses metres in float32.
-            img2lidar = torch.linalg.inv(lidar2img.double())
-            memory.append(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
-            memory_pos.append(self.image_position((images.shape[-2], images.shape[-1]), img2lidar, pad_shape))
-            ray_code = ray_query_embedding(fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding)
-        query_pos = self.transformer.query_position(bev_code, ray_code, has_lidar=bev is not None)
-        tokens, positions = torch.cat(memory, dim=1), torch.cat(memory_pos, dim=1)
+        reference = self.references(batch, denoising)  # (B, S + Q, 3)
+        tokens = self.tokens(bev, images)  # (B, T, C)
+        codes = self.position_codes(reference, shapes, lidar2img, pad_shape)
+        query_pos = self.transformer.query_position(codes.bev_query, codes.ray_query, has_lidar=has_lidar)
+        slots = 0 if denoising is None else denoising.num_slots
 
         bias, aqr = None, None
         if self.aqr_weight_generator is not None and self.attention_bias_generator is not None:
-            shapes = MapShapes(
-                bev=None if bev is None else (bev.shape[-2], bev.shape[-1]),
-                image=None if images is None else (images.shape[1], images.shape[-2], images.shape[-1]),
-            )
             cells = self.locate(reference, lidar2img, shapes, pad_shape)
-            weights = self.aqr_weight_generator(query_pos, tokens, positions, cells)
+            weights = self.aqr_weight_generator(query_pos, tokens, codes.tokens, cells)
             tokens = self.attention_bias_generator.features(tokens, weights, cells)
             bias = self.attention_bias_generator.attention_bias(weights, cells)
             aqr = AqrOutput(weights[:, slots:], self.attention_bias_generator.scale)
             self._last_aqr = AqrOutput(aqr.weights.detach(), None if aqr.scale is None else aqr.scale.detach())
 
         mask = None if denoising is None else denoising.attn_mask
-        values = self.transformer.values(tokens, img2lidar, has_lidar=bev is not None)
+        values = self.transformer.values(tokens, codes.img2lidar, has_lidar=has_lidar)
         # (L, B, S + Q, C)
-        decoded = self.transformer(tokens, positions, query_pos, mask=mask, bias=bias, values=values)
+        decoded = self.transformer(tokens, codes.tokens, query_pos, mask=mask, bias=bias, values=values)
         # All queries in one sequence: with kernel 3 the task heads mix the last slot and the first query, as upstream.
         predictions = self.predict_boxes(decoded, reference)
         noised = None
         if denoising is not None:
             noised = DenoisingOutput(denoising, predictions.select(slice(slots)))
         return HeadOutput(**vars(predictions.select(slice(slots, None))), denoising=noised, aqr=aqr)
+
+    def references(self, batch: int, denoising: Denoising | None) -> Tensor:
+        """(B, S + Q, 3) reference points in fractions of the range: denoising slots, then queries."""
+        reference = self.reference_points.weight.expand(batch, -1, -1)
+        return reference if denoising is None else torch.cat([denoising.reference_points, reference], dim=1)
+
+    def tokens(self, bev: Tensor | None, images: Tensor | None) -> Tensor:
+        """(B, T, C): BEV cells row by row, then cameras, each row by row."""
+        tokens = []
+        if bev is not None:
+            tokens.append(self.shared_conv(bev).flatten(2).mT)
+        if images is not None:
+            tokens.append(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
+        return torch.cat(tokens, dim=1)
+
+    def position_codes(
+        self, reference: Tensor, shapes: MapShapes, lidar2img: Tensor | None, pad_shape: tuple[int, int]
+    ) -> PositionCodes:
+        """Codes of queries and tokens. Autocast stays out: half precision cannot tell neighbouring cells apart.
+
+        Args:
+            reference: (B, Q, 3) in fractions of the range.
+            shapes: of the maps that are there.
+            lidar2img: (B, N, 4, 4); unused without image map.
+            pad_shape: (height, width) of the padded images in px.
+        """
+        with torch.autocast(reference.device.type, enabled=False):
+            fraction = inverse_sigmoid(reference).sigmoid()
+            bev_query = self.bev_embedding(pos2embed(fraction, self.hidden_dim))
+            ray_query, img2lidar, tokens = None, None, []
+            if shapes.bev is not None:
+                tokens.append(self.bev_position(shapes.bev).expand(len(reference), -1, -1))
+            if shapes.image is not None and lidar2img is not None:
+                # A 4x4 inverse of a pixel projection loses metres in float32.
+                img2lidar = torch.linalg.inv(lidar2img.double())
+                tokens.append(self.image_position(shapes.image[1:], img2lidar, pad_shape))
+                ray_query = ray_query_embedding(
+                    fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding
+                )
+            return PositionCodes(bev_query, ray_query, torch.cat(tokens, dim=1), img2lidar)
 
     def bev_position(self, shape: tuple[int, int]) -> Tensor:
         """(Y * X, C) codes of the BEV cells."""
@@ -286,6 +324,12 @@ class CmtHead(nn.Module):
             pc_range=self.pc_range,
             cell_m=self.cell_m(shapes.bev or (1, 1)),
         )
+
+    def _check_inputs(self, bev: Tensor | None, images: Tensor | None, lidar2img: Tensor | None) -> None:
+        if bev is None and images is None:
+            raise ConfigError(f"{type(self).__name__} got neither BEV nor image features that it can use.")
+        if images is not None and lidar2img is None:
+            raise ConfigError(f"{type(self).__name__} got images without lidar2img; give the (B, N, 4, 4) projections.")
 
     def predict_boxes(self, decoded: Tensor, reference: Tensor) -> Predictions:
         """(L, B, Q, C) decoder outputs and (B, Q, 3) references -> predictions.
