@@ -107,7 +107,7 @@ def test_sparse_shape_follows_from_the_voxel_layer_unless_given(tiny_model):
 def test_stage_configs_reach_the_head_as_upstream(tiny_model):
     stage = dict(pts=dict(grid_size=[64, 64, 40]))
     model = build_detector({**tiny_model, "train_cfg": stage, "test_cfg": stage})
-    assert list(model.pts_bbox_head.grid_size) == [64, 64, 40]
+    assert list(model.pts_bbox_head.bev_cells.grid_size) == [64, 64, 40]
 
 
 def test_grid_mask_in_training_only(tiny_model, tiny_batch):

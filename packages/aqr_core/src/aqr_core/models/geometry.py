@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from aqr_core.models.bev_cells import BevCells
+
 _DIGITS = 6  # micrometres: what is closer is the same
 _HEAD_STRIDE = 8  # default of `CmtHead.downsample_scale`
 
@@ -46,7 +48,6 @@ class BevGeometry:
         limits = _numbers(head["bbox_coder"]["pc_range"], 6)
         if model.get("pts_middle_encoder") is None:
             return cls(limits)
-        extent = [limits[axis + 3] - limits[axis] for axis in range(3)]
         voxels = model["pts_voxel_layer"]
         size = _numbers(voxels["voxel_size"], 3)
         shape = model["pts_middle_encoder"].get("sparse_shape")
@@ -55,16 +56,11 @@ class BevGeometry:
             x, y, z = (round((reach[i + 3] - reach[i]) / size[i]) for i in range(3))
             shape = (z + 1, y, x)
         stride = head.get("downsample_scale", _HEAD_STRIDE)
-        coder_size = head["bbox_coder"].get("voxel_size")
-        # The three ways in which the head codes its cells, see `CmtHead.bev_position` and `CmtHead.cell_m`.
         grid = next((grid for stage in _stages(model, head) if (grid := stage.get("grid_size")) is not None), None)
-        if grid is not None:
-            cell = [extent[axis] / (grid[1 - axis] // stride) for axis in range(2)]  # sic, as the head has it
-        elif coder_size is not None:
-            cell = [coder_size[axis] * stride for axis in range(2)]
-        else:
-            cell = [extent[axis] / (shape[2 - axis] // stride) for axis in range(2)]
-        return cls(limits, size, _numbers(shape, 3), tuple(cell))
+        cells = BevCells(limits, stride, head["bbox_coder"].get("voxel_size"), grid)
+        rows, cols = (shape[1], shape[2]) if grid is None else (grid[1], grid[0])
+        edge_x, edge_y = cells.coded_edge((int(rows) // stride, int(cols) // stride))
+        return cls(limits, size, _numbers(shape, 3), (edge_x * cells.extent_m[0], edge_y * cells.extent_m[1]))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> BevGeometry:

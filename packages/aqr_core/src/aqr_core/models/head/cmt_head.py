@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,11 +16,13 @@ from aqr_core.errors import ConfigError
 from aqr_core.models.aqr.interface import AqrOutput
 from aqr_core.models.aqr.variant import build_aqr
 from aqr_core.models.aqr.windows import MapShapes, QueryCells, locate_queries
+from aqr_core.models.bev_cells import BevCells
 from aqr_core.models.head.box_coder import MultiTaskBBoxCoder
 from aqr_core.models.head.denoising import Denoising, DenoisingSettings, build_denoising, draw_noise
 from aqr_core.models.head.init_locality import init_locality
 from aqr_core.models.head.output import DenoisingOutput, HeadOutput, Predictions
 from aqr_core.models.head.position import (
+    PositionCodes,
     RayEmbedding,
     bev_cell_centers,
     image_cell_pixels,
@@ -39,22 +41,6 @@ DEFAULT_ASSIGNER = dict(
     reg_cost=dict(type="BBox3DL1Cost", weight=0.25),
 )
 DEFAULT_COMMON_HEADS = dict(center=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2), vel=(2, 2))
-
-
-class PositionCodes(NamedTuple):
-    """Where queries and tokens are, as codes.
-
-    Attributes:
-        bev_query: (B, Q, C) code of each reference point on the ground plane.
-        ray_query: (B, Q, C) codes of its camera rays; None without images.
-        tokens: (B, T, C) codes of BEV and image cells.
-        img2lidar: (B, N, 4, 4) float64; None without images.
-    """
-
-    bev_query: Tensor
-    ray_query: Tensor | None
-    tokens: Tensor
-    img2lidar: Tensor | None
 
 
 @MODELS.register_module()
@@ -124,10 +110,10 @@ class CmtHead(nn.Module):
         self.in_channels = in_channels
         self.hidden_dim = hidden_dim
         self.num_query = num_query
-        self.downsample_scale = downsample_scale
         self.bbox_coder: MultiTaskBBoxCoder = build(bbox_coder, MODELS)
         self.pc_range = self.bbox_coder.pc_range
-        self.grid_size = train_cfg.get("grid_size", test_cfg.get("grid_size"))
+        grid_size = train_cfg.get("grid_size", test_cfg.get("grid_size"))
+        self.bev_cells = BevCells(self.pc_range, downsample_scale, self.bbox_coder.voxel_size, grid_size)
         self.denoising_settings = DenoisingSettings(scalar, noise_scale, noise_trans, split, dn_weight)
         self.classes_per_task = tuple(int(task["num_class"]) for task in tasks)
         self.class_names = _class_names(tasks)
@@ -281,21 +267,8 @@ class CmtHead(nn.Module):
 
     def bev_position(self, shape: tuple[int, int]) -> Tensor:
         """(Y * X, C) codes of the BEV cells."""
-        rows, cols = shape
-        if self.grid_size is not None:
-            expected = (self.grid_size[1] // self.downsample_scale, self.grid_size[0] // self.downsample_scale)
-            if (rows, cols) != expected:
-                raise ConfigError(
-                    f"The BEV map has {rows} x {cols} cells but grid_size {list(self.grid_size)} over downsample_scale "
-                    f"{self.downsample_scale} gives {expected[0]} x {expected[1]}; correct grid_size or sparse_shape."
-                )
-            fraction = (1 / rows, 1 / cols)  # sic: upstream divides x by the number of rows, which suits squares alone
-        else:
-            cell_x, cell_y = self.cell_m((rows, cols))
-            x0, y0, _, x1, y1, _ = self.pc_range
-            fraction = (cell_x / (x1 - x0), cell_y / (y1 - y0))
         weight = self.reference_points.weight
-        centers = bev_cell_centers((rows, cols), fraction, weight.device, weight.dtype)
+        centers = bev_cell_centers(shape, self.bev_cells.coded_edge(shape), weight.device, weight.dtype)
         return self.bev_embedding(pos2embed(centers, self.hidden_dim))
 
     def image_position(self, shape: tuple[int, int], img2lidar: Tensor, pad_shape: tuple[int, int]) -> Tensor:
@@ -303,14 +276,6 @@ class CmtHead(nn.Module):
         pixels = image_cell_pixels(shape, pad_shape, img2lidar.device)
         direction, origin = pixel_rays(pixels, img2lidar[:, :, None])  # (B, N, H * W, 3)
         return self.rv_embedding(direction, origin).flatten(1, 2)
-
-    def cell_m(self, shape: tuple[int, int]) -> tuple[float, float]:
-        """(x, y) edge of a BEV cell in metres; without a voxel size the map is taken to fill the range."""
-        if self.bbox_coder.voxel_size is not None:
-            size_x, size_y = self.bbox_coder.voxel_size[:2]
-            return size_x * self.downsample_scale, size_y * self.downsample_scale
-        x0, y0, _, x1, y1, _ = self.pc_range
-        return (x1 - x0) / shape[1], (y1 - y0) / shape[0]
 
     def locate(
         self, reference: Tensor, lidar2img: Tensor | None, shapes: MapShapes, pad_shape: tuple[int, int]
@@ -322,7 +287,7 @@ class CmtHead(nn.Module):
             shapes=shapes,
             pad_shape=pad_shape,
             pc_range=self.pc_range,
-            cell_m=self.cell_m(shapes.bev or (1, 1)),
+            cell_m=self.bev_cells.edge_m(shapes.bev or (1, 1)),
         )
 
     def _check_inputs(self, bev: Tensor | None, images: Tensor | None, lidar2img: Tensor | None) -> None:

@@ -7,11 +7,27 @@ Source: CMT section 3.2; the divisors of `pos2embed` are upstream's, which diffe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+
+class PositionCodes(NamedTuple):
+    """Where queries and tokens are, as codes.
+
+    Attributes:
+        bev_query: (B, Q, C) code of each reference point on the ground plane.
+        ray_query: (B, Q, C) codes of its camera rays; None without images.
+        tokens: (B, T, C) codes of BEV and image cells.
+        img2lidar: (B, N, 4, 4) float64; None without images.
+    """
+
+    bev_query: Tensor
+    ray_query: Tensor | None
+    tokens: Tensor
+    img2lidar: Tensor | None
 
 
 def pos2embed(position: Tensor, num_feats: int) -> Tensor:
