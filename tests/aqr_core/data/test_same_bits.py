@@ -67,7 +67,8 @@ def test_filtered_and_shuffled_points(new_frame, points):
     plain = points[((points[:, :3] > low) & (points[:, :3] < high)).all(axis=1)]
     assert frame.points.tobytes() == plain.tobytes()
     PointShuffle()(frame)
-    order = torch.randperm(len(plain), generator=torch.Generator().manual_seed(int(twin.rng.integers(2**63))))
+    generator = torch.Generator().manual_seed(int(twin.rng.integers(2**63)))
+    order = torch.randperm(len(plain), generator=generator, dtype=torch.int32)
     assert frame.points.tobytes() == plain[order.numpy()].tobytes()
 
 

@@ -86,10 +86,13 @@ class PointShuffle:
     """Puts the points into random order; a voxel that overflows then keeps a random choice.
 
     The order is that of `torch.randperm`, which takes a third of the time of numpy's, from a seed that is drawn from
-    the frame's generator.
+    the frame's generator. Before the points are picked in this order, they are read from front to back: out of the
+    cache that takes half as long.
     """
 
     def __call__(self, frame: Frame) -> None:
         """Permutes `points`."""
         generator = torch.Generator().manual_seed(int(frame.rng.integers(2**63)))
-        frame.points = pick_points(frame.points, torch.randperm(len(frame.points), generator=generator).numpy())
+        order = torch.randperm(len(frame.points), generator=generator, dtype=torch.int32)
+        frame.points[:, 0].max(initial=0)  # touches every cache line
+        frame.points = torch.from_numpy(frame.points).index_select(0, order).numpy()

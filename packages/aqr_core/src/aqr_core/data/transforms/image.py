@@ -57,7 +57,7 @@ class ResizeCropFlipImage:
             left = int(at * max(0, size[0] - self.width))
             top = size[1] - self.height
             if "image" in frame.blank:
-                images.append(np.zeros((self.height, self.width, 3), np.uint8))
+                images.append(np.zeros((self.height, self.width, 3), image.dtype))
             else:
                 image = cv2.resize(image, size, interpolation=cv2.INTER_LINEAR)
                 image = _window(image, left, top, self.height, self.width)
