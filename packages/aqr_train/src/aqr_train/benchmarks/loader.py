@@ -29,7 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dataroot",
         type=Path,
         default=Path("data/benchmark_loader"),
-        help="folder of the data; without --infos, a synthetic scene of full size (400 MB) that is made when absent",
+        help="folder of the data; without --infos, a synthetic scene of full size (340 MB) that is made when absent",
     )
     parser.add_argument("--infos", help="infos file in the dataroot, to measure on other data")
     parser.add_argument("--samples", type=int, default=20, help="different keyframes per round")
