@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def test_train_predict_and_score(dataroot: Path, on_data: list[str], tmp_path: P
     last = {name.removeprefix("val/"): value for record in records for name, value in record.items() if "val/" in name}
     assert all(metrics[name] == value or math.isnan(value) for name, value in last.items())
 
+    config = (run / "config.py").read_bytes()
+    assert (
+        main(["train", "cmt_aqr_tiny_scratch", "--work-dir", str(run), "--resume", *on_data, "train.max_steps=1"]) == 0
+    )
+    assert "nothing is left to do" in (run / "log.txt").read_text() and (run / "config.py").read_bytes() == config
+
     other = ["predict", "cmt_tiny", "--checkpoint", str(run), "--out", str(tmp_path / "c.json"), *on_data]
     assert main(other) == 2 and not (tmp_path / "c.json").exists()
 
@@ -95,7 +102,11 @@ def test_prepare_cuts_the_objects_of_training_splits_out(dataroot: Path, capsys:
     cars = (database.labels == 0).sum()
     shown = capsys.readouterr().out
     assert any(line.split()[1::2][:2] == ["car", str(cars)] for line in shown.splitlines() if " car " in line)
-    assert main([*prepare, "--gt-database", "--workers", "1", "--no-images"]) == 0
+    without = [*prepare, "--gt-database", "--workers", "1", "--no-images"]
+    assert main(without) == 0
+    assert ObjectDatabase.open(dataroot / "gt_database_mini_train").has_images  # what is there serves
+    shutil.rmtree(dataroot / "gt_database_mini_train")
+    assert main(without) == 0
     assert not ObjectDatabase.open(dataroot / "gt_database_mini_train").has_images
 
     assert main([*prepare, "--no-images"]) == 2

@@ -186,3 +186,11 @@ def test_task_heads_of_upstreams_lidar_model_are_recognised(tmp_path: Path) -> N
         CheckpointError, match=r"file \(3, 2, 3\), model \(3, 2, 1\) \(upstream's LiDAR-only.*final_kernel=3"
     ):
         load_weights(heads(1), save(tmp_path, heads(3)), strict=False)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, value: float) -> None:
+    source = net()
+    source[1].running_var[2] = value
+    with pytest.raises(CheckpointError, match=r"NaN or infinity in 1.running_var; take a checkpoint from before"):
+        load_weights(net(), save_checkpoint(tmp_path / "a", source, "", META))

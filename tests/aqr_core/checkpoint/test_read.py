@@ -159,3 +159,9 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(CheckpointError, match="no state dict"):
         read_weights(tmp_path / "list.pth")
+
+
+def test_a_failed_download_is_called_one(tmp_path: Path) -> None:
+    (tmp_path / "w.pth").write_text("<!DOCTYPE html><html></html>")
+    with pytest.raises(CheckpointError, match="no file of torch.save; it may be a failed download"):
+        read_torch_file(tmp_path / "w.pth")

@@ -69,3 +69,8 @@ def test_files_are_opened_for_steps_that_will_be_used(tmp_path):
 def test_wrong_epochs(epoch):
     with pytest.raises(ConfigError, match="until_epoch of Stamp is .*; give the first epoch without it"):
         Pipeline([dict(type="Stamp", name="a", until_epoch=epoch)])
+
+
+def test_what_is_no_transform_is_refused():
+    with pytest.raises(ConfigError, match=r"A pipeline step is 'dict\(\)'; give the dict of a transform"):
+        Pipeline(["dict()"])  # type: ignore[list-item]

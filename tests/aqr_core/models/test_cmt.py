@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from aqr_core.errors import ConfigError
+from aqr_core.errors import ConfigError, NonFiniteError
 from aqr_core.models import CmtDetector, build_detector, build_head
 from aqr_core.models.freezing import freeze_modules
 
@@ -140,3 +140,11 @@ def test_incomplete_or_misspelt_config(tiny_model, changes, message):
 def test_build_head_and_default_type(tiny_model):
     assert build_head(tiny_model["pts_bbox_head"]).num_query == 10
     assert isinstance(build_detector(without(tiny_model, ("type",))), CmtDetector)
+
+
+def test_scores_that_are_not_finite_are_an_error_not_an_empty_scene(tiny_model, tiny_batch):
+    model = build_detector(tiny_model).eval()
+    with torch.no_grad():
+        model.pts_bbox_head.task_heads[0].cls_logits[0].weight.fill_(float("nan"))
+    with pytest.raises(NonFiniteError, match=rf"scores of samples {tiny_batch.tokens[0]}, .* are NaN or infinite"):
+        model.predict(tiny_batch)

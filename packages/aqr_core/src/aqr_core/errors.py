@@ -2,7 +2,7 @@
 
 from aqr_eval.nuscenes.errors import AqrError, DataError
 
-__all__ = ["AqrError", "CheckpointError", "ConfigError", "DataError"]
+__all__ = ["AqrError", "CheckpointError", "ConfigError", "DataError", "NonFiniteError"]
 
 
 class ConfigError(AqrError):
@@ -11,3 +11,7 @@ class ConfigError(AqrError):
 
 class CheckpointError(AqrError):
     """Weights do not fit the model, or a checkpoint folder is incomplete."""
+
+
+class NonFiniteError(AqrError):
+    """A loss, gradient or score is NaN or infinite."""

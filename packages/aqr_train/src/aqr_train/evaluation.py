@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ from accelerate.utils import broadcast_object_list
 from torch import nn
 
 from aqr_eval import evaluate, load_submission
+from aqr_train.heartbeat import Heartbeat
 from aqr_train.loader import Collate
 from aqr_train.prediction import PosedSource, predict_to_file
 from aqr_train.truth import ground_truth_of
+
+logger = logging.getLogger(__name__)
 
 
 def score(submission: Path, dataset: PosedSource) -> Any:  # noqa: ANN401 - aqr_eval.DetectionMetrics
@@ -47,6 +51,7 @@ class DatasetEvaluation:
             self._accelerator,
             batch_size=self._batch_size,
             num_workers=self._num_workers,
+            progress=Heartbeat(logger.info, "validation", "keyframes of this process"),
         )
         shared: list[dict[str, float]] = [{}]
         if self._accelerator.is_main_process:

@@ -69,6 +69,14 @@ def run(arguments: argparse.Namespace) -> int:
                 console.print(dump(config), highlight=False, markup=False, soft_wrap=True)
                 console.print("\n".join(describe_plan(trainer)), highlight=False, markup=False, soft_wrap=True)
             return 0
+        if trainer.is_finished:
+            logger.warning(
+                "%s is at step %d of %d: nothing is left to do; raise train.max_steps or train.epochs to go on.",
+                checkpoint,
+                trainer.state.step,
+                trainer.schedule.total_steps,
+            )
+            return 0
         if is_main:
             work_dir.mkdir(parents=True, exist_ok=True)
             write_text(work_dir / "config.py", dump(config))

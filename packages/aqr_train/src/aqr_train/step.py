@@ -10,12 +10,8 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 
-from aqr_core.errors import AqrError
+from aqr_core.errors import NonFiniteError
 from aqr_core.structures import Batch
-
-
-class NonFiniteError(AqrError):
-    """A loss or gradient is NaN or infinite; raised on every process before the update."""
 
 
 @dataclass(frozen=True)

@@ -113,5 +113,7 @@ def test_a_split_without_boxes_is_refused(synthetic: Synthetic, tmp_path: Path) 
 
 
 def test_arguments_out_of_range(synthetic: Synthetic, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="sweeps_num -1 and workers 2"):
+    with pytest.raises(ConfigError, match="sweeps_num is -1; give 0 or more"):
         build_object_database(*synthetic, tmp_path / "db", sweeps_num=-1)
+    with pytest.raises(ConfigError, match="workers is 0; give 1 or more"):
+        build_object_database(*synthetic, tmp_path / "db", workers=0)

@@ -93,7 +93,8 @@ def test_an_absent_or_foreign_table_is_refused(folder: Path, database: ObjectDat
     with pytest.raises(DataError, match="a mixture"):
         ObjectDatabase.open(folder)
     (folder / "labels.npy").unlink()
-    with pytest.raises(DataError, match=r"labels.npy cannot be read"):
+    (folder / "tokens.npy").unlink()
+    with pytest.raises(DataError, match=r"lacks labels.npy, tokens.npy; "):
         ObjectDatabase.open(folder)
 
 

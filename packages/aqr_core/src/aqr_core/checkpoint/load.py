@@ -52,8 +52,8 @@ def load_weights(
         assume_geometry: take a file that does not state its geometry as trained with the model's.
 
     Raises:
-        CheckpointError: unreadable file, no key in common, a shape, the geometry or the classes differ, or what
-            `strict` forbids.
+        CheckpointError: unreadable file, no key in common, a value that is not finite, a shape, the geometry or the
+            classes differ, or what `strict` forbids.
     """
     file = read_weights_file(path)
     match = match_weights(model, file, assume_geometry=assume_geometry)
@@ -88,6 +88,7 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
             "it belongs to another model, choose its own config."
         )
     _check_shapes(file, fitting, own)
+    _check_finite(file, fitting)
     check_classes(file, fitting, model)
     notes = check_geometry(file, fitting, model, assume_geometry)
     absent = explain_absent((key for key in own if key not in tensors), tensors)
@@ -113,6 +114,15 @@ def _check_whole(path: str | Path, report: LoadReport) -> None:
         raise CheckpointError(
             f"{path} does not fit the model, missing: {name_first(keys)} ({reason}); use its own config, or train from "
             "it with load_from."
+        )
+
+
+def _check_finite(file: WeightsFile, fitting: Mapping[str, Tensor]) -> None:
+    bad = [key for key, value in fitting.items() if value.is_floating_point() and not value.isfinite().all()]
+    if bad:
+        raise CheckpointError(
+            f"{file.path} holds NaN or infinity in {name_first(bad)}; take a checkpoint from before the run diverged, "
+            "or another copy."
         )
 
 

@@ -75,6 +75,10 @@ class Pipeline:
 
 def _build_step(step: Mapping[str, Any] | Transform) -> _Step:
     if not isinstance(step, Mapping):
+        if not callable(step):
+            raise ConfigError(
+                f"A pipeline step is {step!r}; give the dict of a transform, with its type, or a callable."
+            )
         return _Step(step, None)
     arguments = dict(step)
     until = arguments.pop("until_epoch", None)

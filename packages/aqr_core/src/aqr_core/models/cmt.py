@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aqr_core.errors import ConfigError
+from aqr_core.errors import ConfigError, NonFiniteError
 from aqr_core.models.geometry import BevGeometry
 from aqr_core.models.grid_mask import GridMask
 from aqr_core.models.voxel.sparse_tensor import batch_coords
@@ -85,9 +85,18 @@ class CmtDetector(nn.Module):
 
     @torch.no_grad()
     def predict(self, batch: Batch) -> list[Detections]:
-        """Boxes of a batch, one `Detections` per sample, scores descending."""
+        """Boxes of a batch, one `Detections` per sample, scores descending.
+
+        Raises:
+            NonFiniteError: scores are NaN or infinite, which would pass for a scene without objects.
+        """
         bev, images = self.extract_bev(batch.points), self.extract_images(batch.images)
         out = self.pts_bbox_head(bev, images, batch.lidar2img, batch.pad_shape)
+        if not all(logits[-1].isfinite().all() for logits in out.cls_logits):
+            raise NonFiniteError(
+                f"The scores of samples {', '.join(batch.tokens)} are NaN or infinite; look at these samples, or "
+                "predict in float32 with other weights."
+            )
         decoded = self.pts_bbox_head.decode(out)
         return [Detections(token, *boxes) for token, boxes in zip(batch.tokens, decoded, strict=True)]
 

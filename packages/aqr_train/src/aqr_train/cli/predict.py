@@ -13,7 +13,9 @@ from aqr_train.cli.progress import Bars
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("config", nargs="?", help="config path or name; by default the checkpoint's own")
-    parser.add_argument("--checkpoint", required=True, help="checkpoint folder, work dir, or name of shipped weights")
+    parser.add_argument(
+        "--checkpoint", required=True, help="checkpoint folder, work dir, official .pth, or name of shipped weights"
+    )
     parser.add_argument("--split", help="another split than the config's: reads infos_<split>.jsonl")
     parser.add_argument("--dataroot", help="replaces the config's")
     parser.add_argument("--out", type=Path, required=True, help="results file to write")

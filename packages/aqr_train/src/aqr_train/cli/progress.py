@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.progress import TimeRemainingColumn as TimeLeftColumn
 
+from aqr_train.heartbeat import Heartbeat
+
 
 class Bars:
-    """One bar per name, made when the name first reports; a context manager."""
+    """One bar per name, made when the name first reports; a context manager. In a pipe, a line now and then."""
 
     def __init__(self, unit: str) -> None:
         self._progress = Progress(
@@ -20,7 +22,9 @@ class Bars:
             TimeLeftColumn(),
             console=Console(stderr=True),
         )
+        self._unit = unit
         self._tasks: dict[str, TaskID] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
 
     def __enter__(self) -> Bars:
         self._progress.start()
@@ -31,6 +35,12 @@ class Bars:
 
     def show(self, name: str, done: int, total: int) -> None:
         """Set one bar."""
+        if not self._progress.console.is_terminal:
+            self._heartbeats.setdefault(name, Heartbeat(self._say, name, self._unit))(done, total)
+            return
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
+
+    def _say(self, line: str) -> None:
+        self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)

@@ -30,9 +30,11 @@ def run(arguments: argparse.Namespace) -> int:
     if not inference.is_main:
         return 0
     scalars = metric_scalars(score(path, inference.dataset))
-    write_text(path.with_name("metrics.json"), json.dumps(scalars, indent=1) + "\n")
-    table = Table("metric", "value")
+    metrics = path.with_name("metrics.json")
+    write_text(metrics, json.dumps(scalars, indent=1) + "\n")
+    table = Table("metric", "value", title=f"{len(inference.dataset)} keyframes of {inference.dataset.infos.path}")
     for name, value in scalars.items():
         table.add_row(name, f"{value:.4f}")
     Console().print(table)
+    Console().print(f"{path}, {metrics}: written.", highlight=False, soft_wrap=True)
     return 0

@@ -43,8 +43,8 @@ def build_object_database(
 ) -> ObjectDatabase:
     """Write the object database of a split.
 
-    A database that was built from the same infos in the same way is kept, any other of ours is replaced when the new
-    one is complete. The files do not depend on `workers`.
+    A database that was built from the same infos in the same way (or has crops, where none are wanted) is kept, any
+    other of ours is replaced when the new one is complete. The files do not depend on `workers`.
 
     Args:
         dataroot: folder that the infos' paths are relative to.
@@ -59,8 +59,10 @@ def build_object_database(
         ConfigError: an argument out of range.
         DataError: unreadable infos, a missing or damaged sensor file, no object at all, or `out` is something else.
     """
-    if sweeps_num < 0 or workers < 1:
-        raise ConfigError(f"sweeps_num {sweeps_num} and workers {workers} are out of range: use >= 0 and >= 1.")
+    if sweeps_num < 0:
+        raise ConfigError(f"sweeps_num is {sweeps_num}; give 0 or more.")
+    if workers < 1:
+        raise ConfigError(f"workers is {workers}; give 1 or more.")
     dataroot, out, infos = Path(dataroot), Path(out), open_infos(infos_path)
     origin = {"source": _digest(Path(infos_path)), "sweeps_num": sweeps_num}
     total = len(infos)
@@ -121,6 +123,8 @@ def _built_already(out: Path, wanted: dict[str, Any]) -> ObjectDatabase | None:
         is_ours = False
     if not is_ours:
         raise DataError(f"{out} exists and is no object database; remove it or choose another folder.")
+    if found.get("has_images"):  # one with crops serves those who want points alone
+        wanted = {**wanted, "has_images": True}
     differing = [key for key, value in wanted.items() if found.get(key) != value]
     if differing:
         logger.info("%s: replaced, it differs in %s", out, ", ".join(differing))

@@ -35,6 +35,8 @@ FORMAT = "aqr-objects"
 VERSION = 1
 META = "meta.json"
 _POINTS, _IMAGES = "points.bin", "images.bin"
+_TABLES = ("boxes", "labels", "tokens", "point_offsets", "image_offsets")
+_FILES = (*(f"{name}.npy" for name in _TABLES), _POINTS, _IMAGES)
 _REMEDY = "build it again with `aqr prepare --gt-database`"
 
 
@@ -101,13 +103,14 @@ class PackedWriter:
         """Write the tables and `meta.json`; returns the latter."""
         labels = np.concatenate(self._labels)
         with_image = np.array(self._image_bytes, np.int64) > 0
-        for name, array in (
-            ("boxes", np.concatenate(self._boxes)),
-            ("labels", labels),
-            ("tokens", np.concatenate(self._tokens)),
-            ("point_offsets", _offsets(self._num_points)),
-            ("image_offsets", _offsets(self._image_bytes)),
-        ):
+        arrays = (
+            np.concatenate(self._boxes),
+            labels,
+            np.concatenate(self._tokens),
+            _offsets(self._num_points),
+            _offsets(self._image_bytes),
+        )
+        for name, array in zip(_TABLES, arrays, strict=True):
             np.save(self._folder / f"{name}.npy", array)
         meta = {
             "format": FORMAT,
@@ -177,6 +180,9 @@ def open_packed(folder: Path) -> tuple[ObjectTable, PackedFiles]:
         DataError: no such database, or files that do not belong together.
     """
     meta = read_meta(folder)
+    absent = [name for name in _FILES if not (folder / name).is_file()]
+    if absent:
+        raise DataError(f"The object database {folder} lacks {', '.join(absent)}; {_REMEDY}.")
     boxes, labels, points, images = (
         _load(folder / f"{name}.npy") for name in ("boxes", "labels", "point_offsets", "image_offsets")
     )
