@@ -163,5 +163,5 @@ def test_damaged_and_absent_files(tmp_path: Path) -> None:
 
 def test_a_failed_download_is_called_one(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_text("<!DOCTYPE html><html></html>")
-    with pytest.raises(CheckpointError, match="no file of torch.save; it may be a failed download"):
+    with pytest.raises(CheckpointError, match="no file of torch.save, perhaps a failed download"):
         read_torch_file(tmp_path / "w.pth")

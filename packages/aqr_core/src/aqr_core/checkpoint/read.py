@@ -91,9 +91,10 @@ def read_torch_file(file: Path) -> object:
     Raises:
         CheckpointError: the file is damaged, or wants other objects.
     """
-    with file.open("rb") as start:
-        if start.read(2)[:1] not in (b"P", b"\x80"):  # a zip archive or, before PyTorch 1.6, a pickle
-            raise CheckpointError(f"{file} is no file of torch.save; it may be a failed download, so take another copy.")
+    with file.open("rb") as content:
+        is_archive_or_pickle = content.read(1) in (b"P", b"\x80")  # zip since PyTorch 1.6, a bare pickle before
+    if not is_archive_or_pickle:
+        raise CheckpointError(f"{file} is no file of torch.save, perhaps a failed download; take another copy.")
     try:
         with warnings.catch_warnings(), safe_globals(_NUMBERS):
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # advice to the author of the file

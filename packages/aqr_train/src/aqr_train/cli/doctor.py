@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Print one row per check; exit code 1 if something would fail."""
     from aqr_train.diagnosis import diagnose
 
-    table = Table("", "check", "found", "remedy", title=f"aqr doctor, Python {sys.version.split()[0]}")
+    # Folded, not cut: names are there to be copied.
+    found, remedy = Column("found", overflow="fold"), Column("remedy", overflow="fold")
+    table = Table("", "check", found, remedy, title=f"aqr doctor, Python {sys.version.split()[0]}")
     findings = diagnose(arguments.dataroot)
     for finding in findings:
         sign = "[green]ok[/]" if finding.ok else ("[red]fails[/]" if finding.fatal else "[yellow]note[/]")

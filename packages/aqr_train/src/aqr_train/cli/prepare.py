@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             require_files=not arguments.allow_missing,
         )
     for split, path in written.items():
-        Console().print(f"{split}: {path}", highlight=False, soft_wrap=True)
+        Console().print(f"infos of {split}: {path}", highlight=False, soft_wrap=True)
     if arguments.gt_database:
         _build_databases(arguments, written)
     return 0
@@ -83,7 +83,7 @@ def _build_databases(arguments: argparse.Namespace, infos: Mapping[str, Path]) -
                 progress=bars.show,
                 images=not arguments.no_images,
             )
-        Console().print(f"{split}: {database.path}", highlight=False, soft_wrap=True)
+        Console().print(f"objects of {split}: {database.path}", highlight=False, soft_wrap=True)
         Console().print(_summary(database))
 
 
