@@ -36,7 +36,7 @@ class Head(nn.Module):
 
     def aqr_scalars(self) -> dict[str, float]:
         weights = {f"weight_{name}_{kind}": 0.25 for name in ("lidar", "camera") for kind in ("mean", "std")}
-        return {"bias_scale": float(self.attention_bias_generator.bias_scale), **weights, "prefer_lidar": 0.75}
+        return {"bias_scale": float(self.attention_bias_generator.bias_scale.detach()), **weights, "prefer_lidar": 0.75}
 
 
 def trainer_of(scale: float) -> SimpleNamespace:
