@@ -56,7 +56,7 @@ def convert_weights(
     model.load_state_dict(dict(match.tensors), strict=False)  # in the model's dtypes
     state = model.state_dict()
     meta = {
-        "classes": _classes(config),
+        "classes": list(getattr(model.pts_bbox_head, "class_names", None) or ()),
         "source": {"name": file.path.name, "sha256": _sha256(file.path)},
         "converted": dict(report.converted),
         "unused": {reason: len(keys) for reason, keys in report.unused.items()},
@@ -67,11 +67,6 @@ def convert_weights(
     tensors = {key: state[key] for key in report.loaded}
     write_checkpoint(folder, tensors, getattr(model, "geometry", None), dump(config), meta)
     return report, True
-
-
-def _classes(config: Mapping[str, Any]) -> list[str]:
-    head: dict[str, Any] = config["model"].get("pts_bbox_head", {})
-    return [name for task in head.get("tasks", []) for name in task.get("class_names", [])]
 
 
 def _sha256(path: Path) -> str:

@@ -9,7 +9,7 @@ from torch import nn
 from aqr_core.checkpoint.read import WeightsFile
 from aqr_core.errors import CheckpointError
 
-_TASK_HEADS = "pts_bbox_head.task_heads."
+TASK_HEADS = "pts_bbox_head.task_heads."
 
 
 def check_classes(file: WeightsFile, keys: Iterable[str], model: nn.Module) -> None:
@@ -28,7 +28,7 @@ def check_classes(file: WeightsFile, keys: Iterable[str], model: nn.Module) -> N
     own: tuple[str, ...] | None = getattr(getattr(model, "pts_bbox_head", None), "class_names", None)
     if file.classes is None or own is None or file.classes == own or len(file.classes) != len(own):
         return
-    if any(key.startswith(_TASK_HEADS) for key in keys):
+    if any(key.startswith(TASK_HEADS) for key in keys):
         raise CheckpointError(
             f"{file.path} scores the classes {', '.join(file.classes)}, but the model {', '.join(own)}; put the "
             "class_names of model.pts_bbox_head.tasks and the classes of the datasets into the file's order."

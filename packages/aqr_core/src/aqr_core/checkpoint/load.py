@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from aqr_core.checkpoint.class_guard import check_classes
+from aqr_core.checkpoint.class_guard import TASK_HEADS, check_classes
 from aqr_core.checkpoint.geometry_guard import check_geometry
 from aqr_core.checkpoint.layouts import convert
 from aqr_core.checkpoint.read import WeightsFile, read_weights_file
@@ -21,8 +21,6 @@ from aqr_core.checkpoint.reasons import (
 )
 from aqr_core.checkpoint.report import LoadReport, name_first
 from aqr_core.errors import CheckpointError
-
-_TASK_HEADS = "pts_bbox_head.task_heads."
 
 
 @dataclass(frozen=True)
@@ -132,7 +130,7 @@ def _check_shapes(file: WeightsFile, fitting: Mapping[str, Tensor], own: Mapping
         return
     shapes = [f"{key}: file {tuple(fitting[key].shape)}, model {tuple(own[key].shape)}" for key in other]
     hint = ""
-    if all(key.startswith(_TASK_HEADS) and fitting[key].shape[:-1] == own[key].shape[:-1] for key in other):
+    if all(key.startswith(TASK_HEADS) and fitting[key].shape[:-1] == own[key].shape[:-1] for key in other):
         hint = " (upstream's LiDAR-only model has task heads with final_kernel=3, all others 1)"
     raise CheckpointError(
         f"{file.path} does not fit, it belongs to another model: {name_first(shapes)}{hint}; use its own config."

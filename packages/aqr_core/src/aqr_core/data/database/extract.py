@@ -17,16 +17,13 @@ import cv2
 import numpy as np
 
 from aqr_core.data.database.packed import KeyframeObjects
-from aqr_core.data.files import find_sensor_file, read_points
 from aqr_core.data.frame import Frame
 from aqr_core.data.transforms.image_paste import visible_rectangles
-from aqr_core.data.transforms.loading import LoadMultiViewImageFromFiles
-from aqr_core.data.transforms.scene import move_points
+from aqr_core.data.transforms.loading import LoadMultiViewImageFromFiles, read_keyframe_points, read_sweep_points
 from aqr_core.errors import DataError
-from aqr_core.infos.schema import POINT_FEATURES, Info
+from aqr_core.infos.schema import Info
 from aqr_core.structures.boxes3d import DX, DY, X, Y, box_corners, points_in_boxes
 
-_AGE = 4
 _CLOSE_M = 1.0
 _ROUNDING_M = 0.01  # more than float32 loses on coordinates of a kilometre
 _MIN_CROP_PX = 10
@@ -77,15 +74,8 @@ def _crops(dataroot: Path, info: Info, boxes: np.ndarray) -> list[bytes]:
 
 def accumulate_sweeps(dataroot: Path, info: Info, sweeps_num: int) -> np.ndarray:
     """(P, 5) float32: the keyframe's points and those of its newest sweeps, moved here; the last column is the age."""
-    clouds = [read_points(find_sensor_file(dataroot, info.lidar.path), info.lidar.num_features)[:, :POINT_FEATURES]]
-    clouds[0][:, _AGE] = 0.0
-    for sweep in info.sweeps[:sweeps_num]:
-        cloud = read_points(find_sensor_file(dataroot, sweep.path), info.lidar.num_features)[:, :POINT_FEATURES]
-        cloud = cloud[(np.abs(cloud[:, :2]) >= _CLOSE_M).any(axis=1)]
-        move_points(cloud, sweep.sweep2lidar)
-        cloud[:, _AGE] = sweep.age
-        clouds.append(cloud)
-    return np.concatenate(clouds)
+    sweeps = [read_sweep_points(dataroot, info, sweep, _CLOSE_M) for sweep in info.sweeps[:sweeps_num]]
+    return np.concatenate([read_keyframe_points(dataroot, info), *sweeps])
 
 
 def points_of_boxes(points: np.ndarray, boxes: np.ndarray) -> list[np.ndarray]:

@@ -10,11 +10,36 @@ from aqr_core.data.files import find_sensor_file, read_image, read_points
 from aqr_core.data.frame import Frame
 from aqr_core.data.transforms.scene import move_points
 from aqr_core.errors import ConfigError, DataError
-from aqr_core.infos.schema import POINT_FEATURES, CameraInfo
+from aqr_core.infos.schema import POINT_FEATURES, CameraInfo, Info, SweepInfo
 from aqr_core.registry import TRANSFORMS
 from aqr_core.structures.boxes3d import VX
 
 _AGE = 4  # the ring column of the files is replaced by the age in seconds
+
+
+def read_keyframe_points(dataroot: Path, info: Info) -> np.ndarray:
+    """(P, 5) float32 x, y, z, intensity, age 0 of the keyframe's own sweep."""
+    points = read_points(find_sensor_file(dataroot, info.lidar.path), info.lidar.num_features)
+    points = np.ascontiguousarray(points[:, :POINT_FEATURES])
+    points[:, _AGE] = 0.0
+    return points
+
+
+def read_sweep_points(dataroot: Path, info: Info, sweep: SweepInfo, close_m: float = 0.0) -> np.ndarray:
+    """(P, 5) float32 of a past sweep, moved into the keyframe's LiDAR frame.
+
+    Args:
+        dataroot: folder that the paths are relative to.
+        info: the keyframe.
+        sweep: one of its sweeps.
+        close_m: returns within this of the sensor in both x and y, those of the vehicle itself, are left out.
+    """
+    points = read_points(find_sensor_file(dataroot, sweep.path), info.lidar.num_features)[:, :POINT_FEATURES]
+    if close_m:
+        points = points[(np.abs(points[:, :2]) >= close_m).any(axis=1)]
+    move_points(points, sweep.sweep2lidar)
+    points[:, _AGE] = sweep.age
+    return points
 
 
 @TRANSFORMS.register_module()
@@ -23,10 +48,7 @@ class LoadPointsFromFile:
 
     def __call__(self, frame: Frame) -> None:
         """Raises `DataError` for a missing, cut or NaN-holding file."""
-        lidar = frame.info.lidar
-        points = read_points(find_sensor_file(frame.dataroot, lidar.path), lidar.num_features)
-        frame.points = np.ascontiguousarray(points[:, :POINT_FEATURES])
-        frame.points[:, _AGE] = 0.0
+        frame.points = read_keyframe_points(frame.dataroot, frame.info)
         if "points" in frame.blank:
             frame.points[:] = 0.0
 
@@ -56,15 +78,9 @@ class LoadPointsFromMultiSweeps:
             chosen = np.sort(frame.rng.permutation(chosen)[: self.sweeps_num])
         if "points" in frame.blank:
             return
-        clouds = [frame.points]
-        for i in chosen[: self.sweeps_num]:
-            sweep = frame.info.sweeps[i]
-            path = find_sensor_file(frame.dataroot, sweep.path)
-            cloud = read_points(path, frame.info.lidar.num_features)[:, :POINT_FEATURES]
-            move_points(cloud, sweep.sweep2lidar)
-            cloud[:, _AGE] = sweep.age
-            clouds.append(cloud)
-        frame.points = np.concatenate(clouds)
+        sweeps = [frame.info.sweeps[i] for i in chosen[: self.sweeps_num]]
+        clouds = [read_sweep_points(frame.dataroot, frame.info, sweep) for sweep in sweeps]
+        frame.points = np.concatenate([frame.points, *clouds])
 
 
 @TRANSFORMS.register_module()
