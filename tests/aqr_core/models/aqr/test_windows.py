@@ -8,14 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.aqr.windows import (
-    MapShapes,
-    QueryCells,
-    build_windows,
-    check_views,
-    check_window_edges,
-    locate_queries,
-)
+from aqr_core.models.aqr.projection import MapShapes, QueryCells, locate_queries
+from aqr_core.models.aqr.windows import build_windows, check_views, check_window_edges
 
 RANGE = (-8.0, -8.0, -4.0, 8.0, 8.0, 4.0)
 PAD_SHAPE = (32, 64)

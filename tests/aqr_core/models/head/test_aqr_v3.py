@@ -113,13 +113,13 @@ def test_bias_values_by_hand(build_v3, tiny_inputs):
     bev, images, lidar2img, pad_shape = tiny_inputs
     reference = torch.tensor([[[0.5125, 0.5125, 0.5]]])  # x = y = 0.8 m: cell (20, 20) of 1.6 m
     cells = head.locate(reference, lidar2img[:1], MapShapes((40, 40), None), pad_shape)
-    bias = head.attention_bias_generator.attention_bias(torch.tensor([[[0.8, -3.0]]]), cells)
+    bias = head.attention_bias_generator(torch.tensor([[[0.8, -3.0]]]), cells)
     dense = bias.dense.detach().view(40, 40)
     assert int((dense != 0).sum()) == 9
     assert float(dense[20, 20]) == pytest.approx(2.0)  # 2.5 * 0.8
     assert float(dense[19, 20]) == pytest.approx(2.0 * 0.60653066)  # exp(-1/2)
     assert float(dense[21, 21]) == pytest.approx(2.0 * 0.36787944)  # exp(-1)
-    bias = head.attention_bias_generator.attention_bias(torch.tensor([[[3.0, 0.0]]]), cells)
+    bias = head.attention_bias_generator(torch.tensor([[[3.0, 0.0]]]), cells)
     assert float(bias.dense.detach().max()) == pytest.approx(4.0)  # min(5, max_scale), reached before the fall-off
 
 
@@ -158,12 +158,11 @@ def test_cameras_that_see_no_query_leave_the_baseline(build_tiny_head, build_v3,
     assert head.reference_points.weight.grad.isfinite().all()
 
 
-@pytest.mark.parametrize(("activation", "neutral"), [("tanh", 0.0), ("sigmoid2", 1.0), ("sigmoid", 0.5)])
-def test_activations_start_neutral(build_v3, tiny_inputs, activation, neutral):
-    head = build_v3(generator=dict(activation=activation, use_type_embed=False, num_layers=2, views="first")).eval()
+def test_stacked_layers_start_neutral(build_v3, tiny_inputs):
+    head = build_v3(generator=dict(use_type_embed=False, num_layers=2, views="first")).eval()
     with torch.no_grad():
         weights = head(*tiny_inputs).aqr.weights
-    assert torch.equal(weights, torch.full_like(weights, neutral))
+    assert torch.equal(weights, torch.zeros_like(weights))
 
 
 def test_one_modality_works(build_v3, tiny_inputs):
@@ -217,7 +216,12 @@ def test_bad_generator_settings_are_named(arguments, message):
     [
         (dict(aqr_config=GENERATOR), "aqr_config alone"),
         (dict(attention_bias_config=BIAS), "attention_bias_config alone"),
-        (dict(aqr_config=GENERATOR, renderer_config={}, modulator_config={}), "v1 or v2"),
+        (dict(aqr_config=GENERATOR, renderer_config={}), "renderer_config alone"),
+        (dict(renderer_config={}, modulator_config={}), "renderer_config, modulator_config alone"),
+        (
+            dict(aqr_config={**GENERATOR, "activation": "sigmoid2"}, attention_bias_config=BIAS),
+            "'sigmoid2'.*must be one of 'tanh'",
+        ),
         (dict(aqr_config=GENERATOR, modulator_config={}, attention_bias_config=BIAS), "exclude each other"),
         (dict(aqr_config={**GENERATOR, "windows": 3}, attention_bias_config=BIAS), "'windows'.*window_sizes"),
     ],

@@ -16,8 +16,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from aqr_core.models.aqr.projection import MapShapes, locate_queries
 from aqr_core.models.aqr.weight_generator import WindowEncoderLayer
-from aqr_core.models.aqr.windows import MapShapes, WindowTable, build_windows, locate_queries
+from aqr_core.models.aqr.windows import WindowTable, build_windows
 from aqr_core.models.head.position import inverse_sigmoid, pos2embed
 from aqr_core.models.head.queries import project_references, ray_query_embedding
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from aqr_core.models.aqr.windows import MapShapes
+from aqr_core.models.aqr.projection import MapShapes
 from aqr_core.models.precision import at_least_float32
 
 ATOL = dict(cls_logits=1e-4, center=1e-3, height=1e-4, dim=1e-4, rot=1e-4, vel=1e-4)

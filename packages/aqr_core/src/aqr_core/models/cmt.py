@@ -80,7 +80,7 @@ class CmtDetector(nn.Module):
             denoising = self.pts_bbox_head.make_denoising(batch.gt_boxes, batch.gt_labels, batch.seeds)
         bev, images = self.extract_bev(batch.points), self.extract_images(batch.images)
         out = self.pts_bbox_head(bev, images, batch.lidar2img, batch.pad_shape, denoising)
-        losses = self.pts_bbox_head.loss(out, batch.gt_boxes, batch.gt_labels)
+        losses = self.pts_bbox_head.loss(out, batch.gt_boxes, batch.gt_labels, batch.working)
         return {**losses, "loss": torch.stack(list(losses.values())).sum()}
 
     @torch.no_grad()

@@ -9,15 +9,15 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.aqr.biased_attention import BACKENDS, ModalityBias, WindowBias
-from aqr_core.models.aqr.interface import AqrVariant
-from aqr_core.models.aqr.windows import QueryCells, build_windows, check_views, check_window_edges
+from aqr_core.models.aqr.projection import QueryCells
+from aqr_core.models.aqr.windows import build_windows, check_views, check_window_edges
 from aqr_core.registry import MODELS
 
 LARGEST_BIAS = 5.0
 
 
 @MODELS.register_module()
-class AttentionBiasGenerator(AqrVariant):
+class AttentionBiasGenerator(nn.Module):
     """Bias `scale * weight * g` on the tokens in a query's windows, 0 elsewhere (docs/aqr.md).
 
     Args:
@@ -91,7 +91,7 @@ class AttentionBiasGenerator(AqrVariant):
         """
         self.bias_scale.clamp_(self.min_scale, self.max_scale)
 
-    def attention_bias(self, weights: Tensor, cells: QueryCells) -> WindowBias | ModalityBias:
+    def forward(self, weights: Tensor, cells: QueryCells) -> WindowBias | ModalityBias:
         """(B, Q, 2) weights and where the queries are -> bias of the cross-attention logits."""
         limit = min(LARGEST_BIAS, self.max_scale)
         strength = self.scale * weights.float()  # (B, Q, 2)

@@ -1,20 +1,30 @@
-"""What the head and the AQR variants say to each other.
-
-The head asks a variant at two points: once for the memory features (v1 and v2 act there) and once for a bias of the
-cross-attention logits (v3 acts there). A variant that does nothing at a point inherits the identity.
-"""
+"""What AQR hands to the head, to logs and to pictures."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields, replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-if TYPE_CHECKING:
-    from aqr_core.models.aqr.windows import QueryCells
-    from aqr_core.models.head.attention import AttentionBias
+from aqr_core.models.aqr.projection import QueryCells
+
+
+@dataclass(frozen=True)
+class WeightMaps:
+    """Query weights spread over the feature maps (v1 and v2); 1 means unchanged. None for an absent modality.
+
+    Attributes:
+        bev: (B, Y, X) from the LiDAR weights.
+        image: (B, N, H, W) from the camera weights.
+    """
+
+    bev: Tensor | None
+    image: Tensor | None
+
+    def detach(self) -> WeightMaps:
+        """The same without graph."""
+        return WeightMaps(*(None if part is None else part.detach() for part in (self.bev, self.image)))
 
 
 @dataclass(frozen=True)
@@ -23,15 +33,30 @@ class AqrOutput:
 
     Attributes:
         weights: (B, Q, 2) lidar and camera weight.
-        scale: () scale of the attention bias; None in variants without one.
+        cells: where those queries fall on the maps.
+        scale: () scale of the attention bias (v3).
+        maps: what the features were multiplied by (v1, v2).
+        feature_change: () mean over the tokens of |F' - F| / |F| (v1, v2).
     """
 
     weights: Tensor
+    cells: QueryCells
     scale: Tensor | None = None
+    maps: WeightMaps | None = None
+    feature_change: Tensor | None = None
+
+    def detach(self) -> AqrOutput:
+        """The same without graph."""
+        free = {item.name: getattr(self, item.name) for item in fields(self) if item.name != "cells"}
+        return replace(self, **{name: value.detach() for name, value in free.items() if value is not None})
 
     @torch.no_grad()
     def scalars(self) -> dict[str, float]:
-        """Figures for logs: scale, mean, deviation and range of both weights, share preferring each modality."""
+        """Figures for logs.
+
+        Of both weights mean, deviation and range, and the share of queries that prefers each modality; `bias_scale`
+        in v3; of both maps mean, deviation and maximum, and `feature_change` in v1 and v2.
+        """
         figures = {} if self.scale is None else {"bias_scale": self.scale}
         for name, weight in zip(("lidar", "camera"), self.weights.float().unbind(-1), strict=True):
             figures[f"weight_{name}_mean"] = weight.mean()
@@ -41,22 +66,13 @@ class AqrOutput:
         lidar, camera = self.weights.unbind(-1)
         figures["prefer_lidar"] = (lidar > camera).float().mean()
         figures["prefer_camera"] = (camera > lidar).float().mean()
-        values = torch.stack([value.float() for value in figures.values()]).tolist()
-        return dict(zip(figures, values, strict=True))
-
-
-class AqrVariant(nn.Module):
-    """Where query weights act on the fusion; the base acts nowhere."""
-
-    @property
-    def scale(self) -> Tensor | None:
-        """Scale of the attention bias, where there is one."""
-        return None
-
-    def features(self, memory: Tensor, weights: Tensor, cells: QueryCells) -> Tensor:
-        """(B, T, C) memory tokens -> the tokens the decoder reads."""
-        return memory
-
-    def attention_bias(self, weights: Tensor, cells: QueryCells) -> AttentionBias | None:
-        """Bias of the cross-attention logits, None for none."""
-        return None
+        maps = WeightMaps(None, None) if self.maps is None else self.maps
+        for name, values in (("bev", maps.bev), ("image", maps.image)):
+            if values is not None:
+                figures[f"map_{name}_mean"] = values.float().mean()
+                figures[f"map_{name}_std"] = values.float().std(correction=0)
+                figures[f"map_{name}_max"] = values.float().max()
+        if self.feature_change is not None:
+            figures["feature_change"] = self.feature_change
+        numbers = torch.stack([value.float() for value in figures.values()]).tolist()  # one wait for the device
+        return dict(zip(figures, numbers, strict=True))

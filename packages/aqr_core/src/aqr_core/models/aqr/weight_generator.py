@@ -10,15 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.projection import MapShapes, QueryCells
 from aqr_core.models.aqr.window_products import flat_rows, gather_windows, pick_heads, spread_heads
-from aqr_core.models.aqr.windows import (
-    MapShapes,
-    QueryCells,
-    WindowTable,
-    build_windows,
-    check_views,
-    check_window_edges,
-)
+from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views, check_window_edges
 from aqr_core.models.head.attention import PackedAttention
 from aqr_core.models.head.transformer import FFN
 from aqr_core.registry import MODELS

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.aqr.interface import AqrOutput
-from aqr_core.models.aqr.variant import build_aqr
-from aqr_core.models.aqr.windows import MapShapes, QueryCells, locate_queries
+from aqr_core.models.aqr.projection import MapShapes, QueryCells, locate_queries
+from aqr_core.models.aqr.variant import AqrParts, build_aqr
 from aqr_core.models.bev_cells import BevCells
 from aqr_core.models.head.box_coder import MultiTaskBBoxCoder
 from aqr_core.models.head.denoising import Denoising, DenoisingSettings, build_denoising, draw_noise
@@ -160,9 +160,11 @@ class CmtHead(nn.Module):
             split=split,
             dn_weight=dn_weight,
         )
-        self.aqr_weight_generator, self.attention_bias_generator = build_aqr(
-            aqr_config, renderer_config, modulator_config, attention_bias_config
-        )
+        parts = build_aqr(aqr_config, renderer_config, modulator_config, attention_bias_config)
+        self.aqr_weight_generator = None if parts is None else parts.weight_generator
+        self.weight_renderer = None if parts is None else parts.weight_renderer
+        self.feature_modulator = None if parts is None else parts.feature_modulator
+        self.attention_bias_generator = None if parts is None else parts.attention_bias_generator
         self._last_aqr: AqrOutput | None = None
         if init_cfg is not None:
             arguments = dict(init_cfg)
@@ -206,13 +208,11 @@ class CmtHead(nn.Module):
         slots = 0 if denoising is None else denoising.num_slots
 
         bias, aqr = None, None
-        if self.aqr_weight_generator is not None and self.attention_bias_generator is not None:
+        if self.aqr is not None:
             cells = self.locate(reference, lidar2img, shapes, pad_shape)
-            weights = self.aqr_weight_generator(query_pos, tokens, codes.tokens, cells)
-            tokens = self.attention_bias_generator.features(tokens, weights, cells)
-            bias = self.attention_bias_generator.attention_bias(weights, cells)
-            aqr = AqrOutput(weights[:, slots:], self.attention_bias_generator.scale)
-            self._last_aqr = AqrOutput(aqr.weights.detach(), None if aqr.scale is None else aqr.scale.detach())
+            routed = self.aqr.route(query_pos, tokens, codes.tokens, cells, slots)
+            tokens, bias, aqr = routed.tokens, routed.bias, routed.output
+            self._last_aqr = aqr.detach()
 
         mask = None if denoising is None else denoising.attn_mask
         values = self.transformer.values(tokens, codes.img2lidar, has_lidar=has_lidar)
@@ -224,6 +224,15 @@ class CmtHead(nn.Module):
         if denoising is not None:
             noised = DenoisingOutput(denoising, predictions.select(slice(slots)))
         return HeadOutput(**vars(predictions.select(slice(slots, None))), denoising=noised, aqr=aqr)
+
+    @property
+    def aqr(self) -> AqrParts | None:
+        """The AQR children, None without AQR."""
+        if self.aqr_weight_generator is None:
+            return None
+        return AqrParts(
+            self.aqr_weight_generator, self.weight_renderer, self.feature_modulator, self.attention_bias_generator
+        )
 
     def references(self, batch: int, denoising: Denoising | None) -> Tensor:
         """(B, S + Q, 3) reference points in fractions of the range: denoising slots, then queries."""
@@ -340,8 +349,21 @@ class CmtHead(nn.Module):
             num_classes=sum(self.classes_per_task),
         )
 
-    def loss(self, out: HeadOutput, gt_boxes: Sequence[Tensor], gt_labels: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Named loss terms, see `DetectionCriterion`; the training loss is their sum."""
+    def loss(
+        self,
+        out: HeadOutput,
+        gt_boxes: Sequence[Tensor],
+        gt_labels: Sequence[Tensor],
+        working: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Named loss terms, see `DetectionCriterion`; the training loss is their sum.
+
+        Args:
+            out: of `forward`.
+            gt_boxes: per sample (n, 9).
+            gt_labels: per sample (n,).
+            working: (B, 2) bool, LiDAR and cameras, as in `Batch`; needed by losses on the routing alone.
+        """
         return self.criterion(out, gt_boxes, gt_labels)
 
     @torch.no_grad()
@@ -352,6 +374,11 @@ class CmtHead(nn.Module):
             [at_least_float32(out.cls_logits[task][-1]) for task in tasks],
             [at_least_float32(out.box_codes(task)[-1]) for task in tasks],
         )
+
+    @property
+    def last_aqr(self) -> AqrOutput | None:
+        """What AQR decided in the last forward pass, without graph."""
+        return self._last_aqr
 
     def aqr_scalars(self) -> dict[str, float]:
         """Figures of AQR in the last forward pass, for logs; empty without AQR."""
