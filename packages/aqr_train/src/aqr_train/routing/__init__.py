@@ -1,0 +1,1 @@
+"""How a model with AQR routes its queries: figures over a split, tables, pictures and warnings."""
