@@ -7,10 +7,12 @@ import math
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from aqr_core.data.database import ObjectDatabase
 from aqr_core.infos import open_infos
+from aqr_eval import load_submission
 from aqr_train.cli import main
 from aqr_train.truth import ground_truth_from_infos, ground_truth_of
 
@@ -80,6 +82,29 @@ def test_train_predict_and_score(dataroot: Path, on_data: list[str], tmp_path: P
 
     other = ["predict", "cmt_tiny", "--checkpoint", str(run), "--out", str(tmp_path / "c.json"), *on_data]
     assert main(other) == 2 and not (tmp_path / "c.json").exists()
+
+
+def test_without_a_sensor(
+    dataroot: Path, on_data: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The network sees blank images or points, and everything written says so."""
+    found = {}
+    for sensor in ("camera", "lidar"):
+        out = tmp_path / sensor / "submission.json"
+        words = ["test", "cmt_tiny", "--checkpoint", "cmt_tiny", "--without", sensor, "--out", str(out), *on_data]
+        assert main(words) == 0
+        assert json.loads((out.parent / "metrics.json").read_text())["without"] == sensor
+        meta = json.loads(out.read_text())["meta"]
+        assert meta[f"use_{sensor}"] is False and meta["use_camera"] is not meta["use_lidar"]
+        assert f"keyframes without {sensor}" in capsys.readouterr().out
+        found[sensor] = load_submission(out).boxes
+    with_both = tmp_path / "both.json"
+    assert main(["predict", "cmt_tiny", "--checkpoint", "cmt_tiny", "--out", str(with_both), *on_data]) == 0
+    boxes = load_submission(with_both).boxes
+    assert not any(np.array_equal(boxes.score, one.score) for one in found.values())
+    with pytest.raises(SystemExit):
+        main(["predict", "cmt_tiny", "--checkpoint", "cmt_tiny", "--without", "radar", "--out", str(with_both)])
+    assert "choose from" in capsys.readouterr().err
 
 
 def test_doctor_is_content_with_prepared_data_and_not_without(

@@ -44,6 +44,12 @@ def test_a_missing_branch_is_a_sensor_not_used(head: str, absent: tuple[str, ...
     }
 
 
+@pytest.mark.parametrize(("sensor", "left"), [("camera", "use_lidar"), ("lidar", "use_camera")])
+def test_a_blanked_sensor_is_not_used(sensor: str, left: str) -> None:
+    used = sensors_used(build_detector(load_config("cmt_tiny").model), without=sensor)
+    assert [name for name, value in used.items() if value] == [left]
+
+
 class LastCar(nn.Module):
     """Finds one object of the dataset's last class in every sample."""
 

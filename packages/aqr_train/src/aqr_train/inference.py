@@ -16,6 +16,7 @@ from aqr_core.data import collate
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_core.models import build_detector
 from aqr_train.assembly import build_dataset, check_classes
+from aqr_train.blanking import without_sensor
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.launch import start_accelerator
 from aqr_train.prediction import Progress, predict_to_file
@@ -31,6 +32,7 @@ class Inference:
         dataset: the split.
         accelerator: one process or several.
         batch_size, num_workers: per process.
+        without: the sensor that the dataset blanks, if any.
     """
 
     model: nn.Module
@@ -38,14 +40,22 @@ class Inference:
     accelerator: Accelerator
     batch_size: int
     num_workers: int
+    without: str | None = None
 
     @property
     def is_main(self) -> bool:
         """Whether this process writes files."""
         return bool(self.accelerator.is_main_process)
 
+    @property
+    def keyframes(self) -> str:
+        """What is predicted, in words: `81 keyframes without camera`."""
+        return f"{len(self.dataset)} keyframes" + (f" without {self.without}" if self.without else "")
+
     def predict(self, out: Path, progress: Progress | None = None) -> Path:
         """Write the results file."""
+        if out.is_dir():  # found out now, not after hours of prediction
+            raise ConfigError(f"--out {out} is a folder; name the results file to write in it.")
         return predict_to_file(
             out,
             self.model,
@@ -55,13 +65,12 @@ class Inference:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             progress=progress if self.is_main else None,
+            without=self.without,
         )
 
 
 def open_run(arguments: argparse.Namespace) -> Inference:
     """Config, weights and dataset that the arguments of `aqr predict` name."""
-    if arguments.out.is_dir():  # found out now, not after hours of prediction
-        raise ConfigError(f"--out {arguments.out} is a folder; name the results file to write in it.")
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = load_config(arguments.config or _own_config(checkpoint), arguments.cfg_options)
     data = read_section(DataSettings, config, "data")
@@ -72,13 +81,17 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         dataset_config["infos"] = str(Path(dataset_config["infos"]).with_name(f"infos_{arguments.split}.jsonl"))
     if arguments.dataroot is not None:
         dataset_config["dataroot"] = arguments.dataroot
+    if arguments.without is not None:
+        dataset_config = without_sensor(dataset_config, arguments.without)
     accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
     dataset = build_dataset(config, dataset_config, seed=0, test_mode=True)
     model: nn.Module = build_detector(config["model"])
     check_classes(model, dataset)
     load_weights(model, checkpoint)
     workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
-    return Inference(model.to(accelerator.device).eval(), dataset, accelerator, arguments.batch_size, workers)
+    return Inference(
+        model.to(accelerator.device).eval(), dataset, accelerator, arguments.batch_size, workers, arguments.without
+    )
 
 
 def _own_config(checkpoint: Path) -> Path:

@@ -88,8 +88,12 @@ def predict_to_file(
     batch_size: int = 1,
     num_workers: int = 0,
     progress: Progress | None = None,
+    without: str | None = None,
 ) -> Path:
-    """`predict`, then the main process writes the results file; returns its path when it is there."""
+    """`predict`, then the main process writes the results file; returns its path when it is there.
+
+    Its `meta` counts the sensor that `without` names as not used: the dataset blanks it.
+    """
     records = predict(
         model,
         dataset,
@@ -100,17 +104,17 @@ def predict_to_file(
         progress=progress,
     )
     if accelerator.is_main_process:
-        write_submission(path, records, sensors_used(model))
+        write_submission(path, records, sensors_used(model, without))
     accelerator.wait_for_everyone()
     return path
 
 
-def sensors_used(model: nn.Module) -> dict[str, bool]:
-    """The `meta` of a results file: a detector without image or LiDAR branch does not use that sensor."""
+def sensors_used(model: nn.Module, without: str | None = None) -> dict[str, bool]:
+    """The `meta` of a results file: which sensors the detector has a branch for, but for the one it went without."""
     branches = {name for name, _ in model.named_children()}
     return {
-        "use_camera": "img_backbone" in branches,
-        "use_lidar": "pts_middle_encoder" in branches,
+        "use_camera": "img_backbone" in branches and without != "camera",
+        "use_lidar": "pts_middle_encoder" in branches and without != "lidar",
         "use_radar": False,
         "use_map": False,
         "use_external": False,

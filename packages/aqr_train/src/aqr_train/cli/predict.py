@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aqr_train.blanking import SENSORS
 from aqr_train.cli.progress import Bars
 
 
@@ -19,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split", help="another split than the config's: reads infos_<split>.jsonl")
     parser.add_argument("--dataroot", help="replaces the config's")
     parser.add_argument("--out", type=Path, required=True, help="results file to write")
+    parser.add_argument("--without", choices=SENSORS, help="blank this sensor, as if it had failed")
     parser.add_argument("--batch-size", type=int, default=1)
     parser.add_argument("--num-workers", type=int, help="loader processes; by default the config's")
     parser.add_argument("--cfg-options", nargs="+", default=[], metavar="a.b=c", help="change the config")
@@ -32,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
     with Bars("keyframes") as bars:
         inference.predict(arguments.out, lambda done, total: bars.show("predict", done, total))
     if inference.is_main:
-        Console().print(f"{arguments.out}: detections of {len(inference.dataset)} keyframes.", soft_wrap=True)
+        Console().print(f"{arguments.out}: detections of {inference.keyframes}.", soft_wrap=True)
     return 0

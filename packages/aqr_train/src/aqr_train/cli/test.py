@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Predict, score, and write `metrics.json` beside the results file."""
+    """Predict, score, and write `metrics.json` beside the results file; it names a sensor that was blanked."""
     import json
 
     from aqr_train.evaluation import metric_scalars, score
@@ -31,8 +31,9 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     scalars = metric_scalars(score(path, inference.dataset))
     metrics = path.with_name("metrics.json")
-    write_text(metrics, json.dumps(scalars, indent=1) + "\n")
-    table = Table("metric", "value", title=f"{len(inference.dataset)} keyframes of {inference.dataset.infos.path}")
+    blanked = {"without": inference.without} if inference.without else {}
+    write_text(metrics, json.dumps(blanked | scalars, indent=1) + "\n")
+    table = Table("metric", "value", title=f"{inference.keyframes}, {inference.dataset.infos.path}")
     for name, value in scalars.items():
         table.add_row(name, f"{value:.4f}")
     Console().print(table)
