@@ -161,6 +161,7 @@ class Trainer:
 
     def _run_epoch(self) -> None:
         self.dataset.set_epoch(self.state.epoch)
+        self._emit("on_epoch_start")
         self.train_mode()
         for batch in self._batches():
             apply_schedule(self.schedule, self.optimizer, self.state.step)

@@ -25,6 +25,12 @@ class AqrMonitor(Callback):
     prefers each modality.
     """
 
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        """Clamp the weight maps as their schedule says for this epoch."""
+        renderer = _head_part(trainer.plain_model, "weight_renderer")
+        if renderer is not None:
+            renderer.set_epoch(trainer.state.epoch)
+
     def on_update(self, trainer: Trainer) -> None:
         """Put the scale back into its interval."""
         generator = _bias_generator(trainer.plain_model)
@@ -60,4 +66,8 @@ class AqrMonitor(Callback):
 
 
 def _bias_generator(model: nn.Module) -> Any:  # noqa: ANN401 - a module that only AQR v3 has
-    return getattr(getattr(model, "pts_bbox_head", None), "attention_bias_generator", None)
+    return _head_part(model, "attention_bias_generator")
+
+
+def _head_part(model: nn.Module, name: str) -> Any:  # noqa: ANN401 - a module that only some variants have
+    return getattr(getattr(model, "pts_bbox_head", None), name, None)

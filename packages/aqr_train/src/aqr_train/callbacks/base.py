@@ -17,6 +17,9 @@ class Callback:
     def on_fit_start(self, trainer: Trainer) -> None:
         """Before the first step of this process; a resumed run has its state already."""
 
+    def on_epoch_start(self, trainer: Trainer) -> None:
+        """Before the first step of pass `trainer.state.epoch` over the data, or of its rest in a resumed run."""
+
     def on_update(self, trainer: Trainer) -> None:
         """Right after the optimiser changed the weights."""
 
