@@ -5,21 +5,12 @@
 Hardware: one CPU core, 9 minutes. Result: mAP 0.663, NDS 0.595 on the held-out scenes of the demo.
 """
 
-_base_ = "cmt_tiny.py"
+_base_ = ["cmt_tiny.py", "_base_/aqr/tiny.py"]
 
 model = dict(
     pts_bbox_head=dict(
-        aqr_config=dict(
-            type="AQRWeightGenerator",
-            embed_dims=128,
-            num_heads=4,
-            feedforward_channels=256,
-            dropout=0.0,
-            window_sizes=[4, 5],  # [camera, lidar]
-            bev_feature_shape=(32, 32),
-            pers_feature_shape=(6, 8, 22),
-        ),
-        attention_bias_config=dict(type="AttentionBiasGenerator", window_size=[4, 5]),
+        aqr_config=dict(_base_._generator, **_base_._feature_maps),
+        attention_bias_config=_base_._bias,
     )
 )
 train = dict(max_steps=1000, val_every=250)

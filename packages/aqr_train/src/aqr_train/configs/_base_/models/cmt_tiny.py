@@ -5,12 +5,12 @@ a DETR-like detector is uniform for the first thousand steps. One residual block
 sparse encoder is half of a training step on the CPU.
 """
 
-_base_ = "../datasets/nus_tiny.py"
+_base_ = ["../datasets/nus_tiny.py", "cmt_head.py"]
 
 _voxel_size = [0.25, 0.25, 0.2]
+_feature_maps = dict(bev_feature_shape=(32, 32), pers_feature_shape=(6, 8, 22))
 
 model = dict(
-    type="CmtDetector",
     use_grid_mask=False,
     img_backbone=dict(type="ResNet", depth=18, base_channels=16, out_indices=(2, 3), norm_eval=False),
     img_neck=dict(type="CPFPN", in_channels=[64, 128], out_channels=128, num_outs=2),
@@ -38,52 +38,27 @@ model = dict(
         use_conv_for_no_stride=True,
     ),
     pts_bbox_head=dict(
-        type="CmtHead",
         in_channels=128,
         hidden_dim=128,
         num_query=100,
         depth_num=32,
-        downsample_scale=8,
         scalar=5,
         init_cfg=dict(type="Locality"),
-        tasks=[
-            dict(
-                num_class=10,
-                class_names=[
-                    "car",
-                    "truck",
-                    "construction_vehicle",
-                    "bus",
-                    "trailer",
-                    "barrier",
-                    "motorcycle",
-                    "bicycle",
-                    "pedestrian",
-                    "traffic_cone",
-                ],
-            )
-        ],
         bbox_coder=dict(
-            type="MultiTaskBBoxCoder",
             pc_range=_base_._point_cloud_range,
             post_center_range=[-36.0, -36.0, -10.0, 36.0, 36.0, 10.0],
             voxel_size=_voxel_size,
             max_num=200,
-            num_classes=10,
         ),
-        separate_head=dict(type="SeparateTaskHead", init_bias=-2.19, final_kernel=1),
         transformer=dict(
-            type="CmtTransformer",
             decoder=dict(
-                type="PETRTransformerDecoder",
                 num_layers=3,
                 transformerlayers=dict(
-                    type="PETRTransformerDecoderLayer",
                     attn_cfgs=[
                         dict(type="MultiheadAttention", embed_dims=128, num_heads=4, dropout=0.0),
                         dict(type="PETRMultiheadAttention", embed_dims=128, num_heads=4, dropout=0.0),
                     ],
-                    ffn_cfgs=dict(type="FFN", embed_dims=128, feedforward_channels=256),
+                    ffn_cfgs=dict(embed_dims=128, feedforward_channels=256),
                 ),
             ),
         ),

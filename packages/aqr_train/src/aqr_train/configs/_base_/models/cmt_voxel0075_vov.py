@@ -3,6 +3,7 @@
 _base_ = ["../datasets/nus_fusion_1600x640.py", "cmt_lidar_branch.py"]
 
 _voxel_size = [0.075, 0.075, 0.2]
+_feature_maps = dict(bev_feature_shape=(180, 180), pers_feature_shape=(6, 40, 100))
 
 model = dict(
     use_grid_mask=True,

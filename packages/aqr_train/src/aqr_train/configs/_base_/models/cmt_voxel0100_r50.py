@@ -8,6 +8,7 @@ learned that. To train from scratch take `cmt_voxel0100_r50_800x320_cbgs_metric`
 _base_ = ["../datasets/nus_fusion_800x320.py", "cmt_lidar_branch.py"]
 
 _voxel_size = [0.1, 0.1, 0.2]
+_feature_maps = dict(bev_feature_shape=(128, 128), pers_feature_shape=(6, 20, 50))
 
 model = dict(
     use_grid_mask=True,

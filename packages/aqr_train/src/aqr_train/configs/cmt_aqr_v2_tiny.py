@@ -1,0 +1,10 @@
+"""AQR v2 in small: v1 with a share of the features left as they are.
+
+    python -m aqr_train cmt_aqr_v2_tiny --work-dir work_dirs/cmt_aqr_v2_tiny --cfg-options dataroot=DATA
+
+Hardware: two CPU cores, 1.5 minutes. Result: not yet run.
+"""
+
+_base_ = "cmt_aqr_v1_tiny.py"
+
+model = dict(pts_bbox_head=dict(modulator_config=dict(residual_connection=True)))
