@@ -10,6 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aqr_eval import __version__
+from aqr_eval.compare import cli as compare_cli
 from aqr_eval.evaluation import align_samples, evaluate
 from aqr_eval.ground_truth import load_ground_truth
 from aqr_eval.metrics import DetectionMetrics, write_json
@@ -56,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_split(validate, required=False)
     validate.set_defaults(func=_validate)
 
+    _add_split(compare_cli.add_parser(commands), required=True)
     report_cli.add_parser(commands)
     for command in commands.choices.values():  # before the command or behind it
         command.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="as before the command")

@@ -23,7 +23,7 @@ _ERROR_TITLES = {
 
 def summary_table(metrics: Mapping[str, DetectionMetrics]) -> Table:
     """One row per submission: NDS, mAP and the five errors averaged over the classes."""
-    table = _table("Submission", "NDS", "mAP", *(f"m{_ERROR_TITLES[error]}" for error in TP_ERRORS))
+    table = plain_table("Submission", "NDS", "mAP", *(f"m{_ERROR_TITLES[error]}" for error in TP_ERRORS))
     for name, one in metrics.items():
         errors = one.tp_errors
         table.add_row(Text(name), *map(_number, (one.nd_score, one.mean_ap, *(errors[error] for error in TP_ERRORS))))
@@ -32,7 +32,7 @@ def summary_table(metrics: Mapping[str, DetectionMetrics]) -> Table:
 
 def class_table(metrics: DetectionMetrics, title: str) -> Table:
     """One row per class: average precision, the five errors, and how many boxes were counted."""
-    table = _table("Class", "AP", *(_ERROR_TITLES[error] for error in TP_ERRORS), "true", "found")
+    table = plain_table("Class", "AP", *(_ERROR_TITLES[error] for error in TP_ERRORS), "true", "found")
     table.title = Text(title)
     for name in metrics.config.class_names:
         curve = metrics.curves[name, metrics.config.dist_th_tp]
@@ -42,10 +42,11 @@ def class_table(metrics: DetectionMetrics, title: str) -> Table:
     return table
 
 
-def _table(*headers: str) -> Table:
+def plain_table(*headers: str) -> Table:
+    """An empty table of the commands' style: names on the left, numbers on the right."""
     table = Table(box=box.SIMPLE_HEAD, padding=0, title_justify="left")
     for number, header in enumerate(headers):
-        table.add_column(header, justify="right" if number else "left")
+        table.add_column(Text(header), justify="right" if number else "left")
     return table
 
 

@@ -17,7 +17,7 @@ from aqr_eval.report.cameras import camera_svg
 from aqr_eval.report.colors import HEIGHT_STOPS
 
 # As seen from the driver's seat: what is left stays left in the front row.
-_LAYOUT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
+CAMERA_LAYOUT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
 
 
 def choose_samples(tables: NuScenesTables, scene_names: Sequence[str], count: int) -> list[str]:
@@ -56,7 +56,7 @@ def scene_block(
     """
     layers = list(predictions.values())
     figures = []
-    for channel in _LAYOUT:
+    for channel in CAMERA_LAYOUT:
         if channel in frame.cameras:
             camera = frame.cameras[channel]
             anchor = f"sample-{index}-{channel.removeprefix('CAM_').replace('_', '-').lower()}"

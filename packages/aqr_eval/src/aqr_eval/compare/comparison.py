@@ -1,0 +1,136 @@
+"""Several models under several conditions (clean, without a camera, ...), scored against one truth."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from aqr_eval.evaluation import evaluate
+from aqr_eval.ground_truth import GroundTruth
+from aqr_eval.metrics import DetectionMetrics
+from aqr_eval.nuscenes.errors import AqrError
+from aqr_eval.report.tables import best_of
+from aqr_eval.submission import load_submission
+
+CLEAN = "clean"  # the condition of a submission that names none
+SUMMARY = ("NDS", "mAP")
+
+
+@dataclass(frozen=True)
+class Score:
+    """One number of a model, seen beside the other models under the same condition.
+
+    Attributes:
+        value: the number, higher is better.
+        difference: to the first model; None for the first model itself.
+        best: whether no other model has more; nobody is best where all are equal.
+    """
+
+    value: float
+    difference: float | None
+    best: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """The metrics of every model under every condition.
+
+    Attributes:
+        metrics: condition -> model -> metrics; the same models in the same order under every condition.
+    """
+
+    metrics: Mapping[str, Mapping[str, DetectionMetrics]]
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """In the order given."""
+        return tuple(self.metrics)
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """In the order given; the first is the one that the others are measured against."""
+        return tuple(next(iter(self.metrics.values())))
+
+    def column(self, condition: str, quantity: str) -> dict[str, Score]:
+        """Model -> score under one condition: NDS, mAP, or the average precision of a class."""
+        values = [_value(metrics, quantity) for metrics in self.metrics[condition].values()]
+        best = best_of(values, higher=True)
+        differences = [None, *(value - values[0] for value in values[1:])]
+        return {
+            model: Score(value, difference, index in best)
+            for index, (model, value, difference) in enumerate(zip(self.models, values, differences, strict=True))
+        }
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: condition -> model -> the devkit's summary and the differences; no curves."""
+        plain: dict[str, Any] = {}
+        for condition, metrics in self.metrics.items():
+            columns = {quantity: self.column(condition, quantity) for quantity in SUMMARY}
+            plain[condition] = {}
+            for model, one in metrics.items():
+                differences = {name: column[model].difference for name, column in columns.items()}
+                plain[condition][model] = _summary(one) | {"difference": differences}
+        return plain
+
+
+def compare(
+    truth: GroundTruth,
+    submissions: Mapping[str, Mapping[str, Path]],
+    on_start: Callable[[str, str], None] = lambda condition, model: None,
+) -> Comparison:
+    """Scores every submission.
+
+    Args:
+        truth: of the split that all of them cover.
+        submissions: condition -> model -> results file, complete (see `arrange`).
+        on_start: told the condition and the model before each.
+
+    Raises:
+        SubmissionError: a results file breaks the format or does not cover the split.
+    """
+    metrics: dict[str, dict[str, DetectionMetrics]] = {}
+    for condition, paths in submissions.items():
+        metrics[condition] = {}
+        for model, path in paths.items():
+            on_start(condition, model)
+            metrics[condition][model] = evaluate(truth, load_submission(path))
+    return Comparison(metrics)
+
+
+def arrange(named: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
+    """`[CONDITION/]NAME` -> path, sorted into condition -> model -> path, both in the order of their first mention.
+
+    Raises:
+        AqrError: an empty or repeated name, or a model that is not given under every condition.
+    """
+    given: dict[tuple[str, str], Path] = {}
+    for word, path in named.items():
+        first, slash, rest = word.partition("/")
+        condition, model = (first, rest) if slash else (CLEAN, first)
+        if not (condition and model):
+            raise AqrError(f"{word!r} lacks a condition or a name: write [CONDITION/]NAME=PATH.")
+        if (condition, model) in given:
+            raise AqrError(f"{model!r} is given twice under {condition!r}: name each submission once.")
+        given[condition, model] = path
+    conditions = dict.fromkeys(condition for condition, _ in given)
+    models = dict.fromkeys(model for _, model in given)
+    for model in models:
+        for condition in conditions:
+            if (condition, model) not in given:
+                raise AqrError(
+                    f"{model!r} has no submission under {condition!r}, where other models have one: add --submission "
+                    f"'{condition}/{model}=PATH' or leave the condition out for all."
+                )
+    return {condition: {model: given[condition, model] for model in models} for condition in conditions}
+
+
+def _value(metrics: DetectionMetrics, quantity: str) -> float:
+    summary = {"NDS": metrics.nd_score, "mAP": metrics.mean_ap}
+    return summary[quantity] if quantity in summary else metrics.mean_dist_aps[quantity]
+
+
+def _summary(metrics: DetectionMetrics) -> dict[str, Any]:
+    plain = metrics.to_dict()
+    return {key: plain[key] for key in ("nd_score", "mean_ap", "tp_errors", "mean_dist_aps")}

@@ -1,0 +1,198 @@
+"""`aqr-eval compare`: hand numbers, the tables, and what it refuses.
+
+The dataset has one car in each of three keyframes, one pedestrian, and a bicycle that does not count.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from aqr_eval import load_ground_truth, write_submission
+from aqr_eval.cli import main
+from aqr_eval.compare import Comparison, Score, compare
+from aqr_eval.compare.comparison import arrange
+from aqr_eval.compare.tables import class_table, score_tables, to_markdown
+from aqr_eval.nuscenes.errors import SubmissionError
+
+# Precision 1 up to a recall of 1/3, seen at the recalls 0.11 to 0.33; up to 1 at those of 0.11 to 1.00.
+ONE_OF_THREE, ALL = 23 / 90, 1.0
+
+
+def found(kind: str, x: float, y: float) -> dict:
+    return {
+        "translation": [x, y, 1.0],
+        "size": [2.0, 4.0, 1.5],
+        "rotation": [1.0, 0.0, 0.0, 0.0],
+        "velocity": [2.0, 0.0],
+        "detection_name": kind,
+        "detection_score": 0.9,
+        "attribute_name": "vehicle.moving" if kind == "car" else "",
+    }
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> dict[str, Path]:
+    """Results files: `none` finds nothing, `one` the car of one keyframe, `cars` all cars, `all` the pedestrian too."""
+    cars = [found("car", 10.0 + i, 5.0) for i in range(3)]
+    walker = found("pedestrian", -5.0, 3.0)
+    content = {
+        "none": ([], [], []),
+        "one": ([cars[0]], [], []),
+        "cars": ([cars[0]], [cars[1]], [cars[2]]),
+        "all": ([cars[0], walker], [cars[1]], [cars[2]]),
+    }
+    return {
+        name: write_submission(tmp_path / f"{name}.json", dict(zip(("t0", "t1", "t2"), lists, strict=True)))
+        for name, lists in content.items()
+    }
+
+
+@pytest.fixture
+def split(tiny_dataroot: Path) -> list[str]:
+    return ["--dataroot", str(tiny_dataroot), "--version", "v1.0-mini", "--split", "mini_val"]
+
+
+@pytest.fixture
+def comparison(tiny_dataroot: Path, paths: dict[str, Path]) -> Comparison:
+    """`a` finds a third of the cars and, without a camera, nothing; `b` all cars and then a third."""
+    truth = load_ground_truth(tiny_dataroot, "v1.0-mini", "mini_val")
+    told: list[tuple[str, str]] = []
+    submissions = {
+        "clean": {"a": paths["one"], "b": paths["cars"], "same": paths["one"]},
+        "no camera": {"a": paths["none"], "b": paths["one"], "same": paths["none"]},
+    }
+    result = compare(truth, submissions, lambda condition, model: told.append((condition, model)))
+    assert told == [(condition, model) for condition in submissions for model in ("a", "b", "same")]
+    return result
+
+
+def text_of(table: object, width: int = 80) -> str:
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(table)
+    return console.export_text()
+
+
+def test_columns_hold_values_differences_and_the_best(comparison: Comparison) -> None:
+    assert comparison.models == ("a", "b", "same") and comparison.conditions == ("clean", "no camera")
+    column = comparison.column("clean", "car")
+    assert [score.value for score in column.values()] == pytest.approx([ONE_OF_THREE, ALL, ONE_OF_THREE])
+    assert column["a"].difference is None and column["same"] == Score(column["a"].value, 0.0, best=False)
+    assert column["b"].difference == pytest.approx(67 / 90) and column["b"].best
+    # Of ten classes only cars are found.
+    assert comparison.column("clean", "mAP")["b"].difference == pytest.approx(67 / 900)
+    blind = comparison.column("no camera", "mAP")
+    assert [score.value for score in blind.values()] == pytest.approx([0, ONE_OF_THREE / 10, 0])
+    # The five errors of a car that is found are 0, of every other class 1 where they are defined.
+    errors = comparison.metrics["clean"]["b"].tp_scores
+    expected = (5 * 0.1 + sum(errors.values())) / 10
+    assert comparison.column("clean", "NDS")["b"].value == pytest.approx(expected)
+    assert errors["trans_err"] == pytest.approx(0.1) and errors["vel_err"] == pytest.approx(1 / 8)
+
+
+def test_nobody_is_best_where_all_are_equal(comparison: Comparison) -> None:
+    assert not any(score.best for score in comparison.column("clean", "pedestrian").values())
+
+
+def test_the_table_of_scores_is_drawn_once_for_three_conditions(comparison: Comparison) -> None:
+    (table,) = score_tables(comparison)
+    lines = [line.rstrip() for line in text_of(table).splitlines()]
+    assert lines[1].split() == ["clean", "no", "camera"]
+    assert lines[2].split() == ["Model", "NDS", "mAP", "NDS", "mAP"]
+    row = next(number for number, line in enumerate(lines) if line.split()[:1] == ["b"])
+    assert lines[row].split()[2] == "0.1000*" and lines[row + 1].split()[1] == "+0.0744"
+    assert lines[row].index("0.1000") == lines[row + 1].index("+0.0744") + 1  # decimal points in line
+    same = next(line for line in lines if "same" in line)
+    assert "*" not in same and lines[lines.index(same) + 1].split() == ["+0.0000"] * 4
+    four = Comparison({str(number): comparison.metrics["clean"] for number in range(4)})
+    assert [len(table.columns) for table in score_tables(four)] == [1 + 3, 1 + 1]
+
+
+def test_five_models_under_three_conditions_fit_80_columns(comparison: Comparison) -> None:
+    metrics = comparison.metrics["clean"]["a"]
+    models = dict.fromkeys(("baseline", "v1", "v2", "v3", "router"), metrics)
+    wide = Comparison({"clean": models, "no camera": models, "no LiDAR": models})
+    for table in (*score_tables(wide), class_table(wide, "no camera")):
+        text = text_of(table, width=200)
+        assert max(len(line.rstrip()) for line in text.splitlines()) <= 80
+        assert text == "".join(f"{line}\n" for line in text.splitlines()) and "…" not in text
+
+
+def test_the_table_of_classes(comparison: Comparison) -> None:
+    text = text_of(class_table(comparison, "clean"))
+    assert "AP per class, clean" in text
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines() if len(line.split()) == 5}
+    assert rows["car"] == ["0.2556", "1.0000*", "0.2556", "3"] and rows["pedestrian"] == ["0.0000"] * 3 + ["1"]
+
+
+def test_markdown(comparison: Comparison) -> None:
+    lines = to_markdown(comparison, "clean", ["How it was made.", "What it shows."]).splitlines()
+    assert lines[0] == "How it was made." and lines[2] == "What it shows."
+    assert lines[4] == "| model | clean NDS | clean mAP | no camera NDS | no camera mAP |"
+    assert lines[5] == "| --- | ---: | ---: | ---: | ---: |"
+    assert lines[7].split(" | ")[2] == "**0.1000** (+0.0744)" and lines[6].split(" | ")[2] == "0.0256"
+    assert "| car | 0.2556 | **1.0000** | 0.2556 | 3 |" in lines
+
+
+def test_a_bar_in_a_name_does_not_cut_a_markdown_cell(comparison: Comparison) -> None:
+    renamed = Comparison({"clean": {"a|b": comparison.metrics["clean"]["a"]}})
+    assert r"| a\|b | " in to_markdown(renamed, "clean", [])
+
+
+def test_the_command_prints_and_writes(
+    paths: dict[str, Path], split: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, page = tmp_path / "new" / "c.json", tmp_path / "new" / "c.md"
+    words = ["[a]={one}", "b={all}", "no camera/[a]={none}", "no camera/b={one}"]
+    options = ["--out", str(out), "--markdown", str(page), "--classes-under", "no camera"]
+    options += ["--caption", "400 steps each.", "--submission", *(word.format(**paths) for word in words)]
+    assert main(["compare", *split, *options]) == 0
+    screen = capsys.readouterr().out
+    assert "400 steps each." in screen and "mini_val of v1.0-mini, 3 samples. Differences are to [a]" in screen
+    assert "AP per class, no camera" in screen
+    written = json.loads(out.read_text(), parse_constant=pytest.fail)
+    assert written["reference"] == "[a]" and written["samples"] == 3 and written["caption"] == "400 steps each."
+    clean, blind = written["conditions"]["clean"], written["conditions"]["no camera"]
+    assert clean["b"]["mean_ap"] == pytest.approx(0.2) and blind["[a]"]["mean_ap"] == 0
+    assert clean["b"]["difference"]["mAP"] == pytest.approx(0.2 - ONE_OF_THREE / 10)
+    assert clean["[a]"]["difference"] == {"NDS": None, "mAP": None} and "curves" not in clean["b"]
+    assert page.read_text().startswith("400 steps each.\n\nmini_val of v1.0-mini, 3 samples.")
+
+
+def test_names_are_sorted_by_condition() -> None:
+    arranged = arrange({word: Path(word) for word in ("b", "no camera/a", "clean/a", "no camera/b")})
+    assert list(arranged) == ["clean", "no camera"]
+    assert arranged["no camera"] == {"b": Path("no camera/b"), "a": Path("no camera/a")}
+    assert [list(models) for models in arranged.values()] == [["b", "a"], ["b", "a"]]
+    assert arrange({"rain/a/b": Path("x")}) == {"rain": {"a/b": Path("x")}}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a={one}", "b={all}", "no camera/a={one}"], "'b' has no submission under 'no camera', where other models"),
+        (["a={one}", "no LiDAR/b={one}"], "'a' has no submission under 'no LiDAR'"),
+        (["/a={one}"], "'/a' lacks a condition or a name"),
+        (["no camera/={one}"], "lacks a condition or a name"),
+        (["a={one}", "clean/a={all}"], "'a' is given twice under 'clean'"),
+        (["a={one}", "a={all}"], "names 'a' twice"),
+        (["a={one}", "--classes-under", "fog"], "'fog' is none of the conditions 'clean'"),
+        (["a=absent.json"], "absent.json does not exist"),
+    ],
+)
+def test_faults_are_one_sentence(
+    paths: dict[str, Path], split: list[str], capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    assert main(["compare", *split, "--submission", *(word.format(**paths) for word in words)]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and "Traceback" not in error
+
+
+def test_a_file_of_another_split_is_named(paths: dict[str, Path], tiny_dataroot: Path, tmp_path: Path) -> None:
+    other = write_submission(tmp_path / "other.json", {"t0": []})
+    truth = load_ground_truth(tiny_dataroot, "v1.0-mini", "mini_val")
+    with pytest.raises(SubmissionError, match=r"other\.json does not hold the 3 samples"):
+        compare(truth, {"clean": {"a": paths["one"], "b": other}})
