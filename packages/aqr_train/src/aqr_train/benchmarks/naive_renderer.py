@@ -22,16 +22,16 @@ def render_naively(renderer: WeightRenderer, weights: Tensor, cells: QueryCells)
     samples = range(len(weights))
     bev = image = None
     if cells.shapes.bev is not None:
-        shape = cells.shapes.bev
-        bev = torch.stack([_render_map(renderer, shape, _bev_hits(weights, cells, sample)) for sample in samples])
+        bev_shape = cells.shapes.bev
+        bev = torch.stack([_render_map(renderer, bev_shape, _bev_hits(weights, cells, sample)) for sample in samples])
     if cells.shapes.image is not None:
-        cameras, *shape = cells.shapes.image
+        cameras, rows, cols = cells.shapes.image
         maps = [
-            _render_map(renderer, tuple(shape), _image_hits(weights, cells, sample, camera, renderer.views))
+            _render_map(renderer, (rows, cols), _image_hits(weights, cells, sample, camera, renderer.views))
             for sample in samples
             for camera in range(cameras)
         ]
-        image = torch.stack(maps).unflatten(0, (-1, cameras))
+        image = torch.stack(maps).view(-1, cameras, rows, cols)
     return WeightMaps(bev, image)
 
 
@@ -50,7 +50,7 @@ def _image_hits(weights: Tensor, cells: QueryCells, sample: int, camera: int, vi
             yield row, col, weights[sample, query, 1]
 
 
-def _render_map(renderer: WeightRenderer, shape: tuple[int, ...], hits: Iterable[Hit]) -> Tensor:
+def _render_map(renderer: WeightRenderer, shape: tuple[int, int], hits: Iterable[Hit]) -> Tensor:
     """One (rows, columns) map."""
     kernel, is_mean = renderer.kernel, renderer.composition == "mean"
     reach = kernel.edge // 2
@@ -75,7 +75,7 @@ def _render_map(renderer: WeightRenderer, shape: tuple[int, ...], hits: Iterable
 
 
 def _share(kernel: SplatKernel, dy: int, dx: int) -> float:
-    """g at an offset, as the table of `SplatKernel` has it."""
+    """Share at an offset, as the table of `SplatKernel` has it."""
     distance = math.hypot(dx, dy)
     if kernel.method == "gaussian":
         return math.exp(-(distance**2) / (2 * kernel.sigma**2)) if distance <= 3 * kernel.sigma else 0.0

@@ -115,12 +115,12 @@ class WeightRenderer(nn.Module):
 
     def _largest(self, weight: Tensor, windows: WindowTable, num_tokens: int) -> Tensor:
         """(B, Q, W) weights -> (B, T) maximum of the queries in a cell."""
-        untouched = 1.0 if self.composition == "mean" else 0.0
         nowhere = len(weight) * num_tokens  # one cell more takes what is off the map
         rows = torch.where(windows.valid, flat_rows(windows.index, num_tokens).view_as(windows.index), nowhere)
-        flat = weight.new_full((nowhere + 1,), untouched)
-        flat = flat.scatter_reduce(0, rows.flatten(), weight.flatten(), "amax", include_self=False)
-        return flat[:-1].view(-1, num_tokens)
+        # From -inf: a start that can equal the maximum would take a share of its gradient.
+        flat = weight.new_full((nowhere + 1,), -math.inf)
+        flat = flat.scatter_reduce(0, rows.flatten(), weight.flatten(), "amax")[:-1].view(-1, num_tokens)
+        return torch.where(flat.isneginf(), 1.0 if self.composition == "mean" else 0.0, flat)
 
 
 def _maps(tokens: Tensor, shapes: MapShapes) -> WeightMaps:
