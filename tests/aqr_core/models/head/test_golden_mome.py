@@ -1,7 +1,7 @@
 """MoME's head (router and three experts) against arrays of the official one: golden/cmt.md, golden_mome_*.npz.
 
-MoME's windows, its router as a `WindowEncoderLayer`, and its experts as a `CmtHead` with a `MOADTransformer`, at the
-real grid sizes. Every number comes from the file; inputs are drawn again from the seeds it states.
+`RouterHead` in its compatibility mode, at the real grid sizes. Every number comes from the file; inputs are drawn again
+from the seeds it states.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
-from aqr_core.models.aqr.projection import MapShapes, locate_queries
-from aqr_core.models.aqr.weight_generator import WindowEncoderLayer
-from aqr_core.models.aqr.windows import WindowTable, build_windows
-from aqr_core.models.head.position import inverse_sigmoid, pos2embed
-from aqr_core.models.head.queries import project_references, ray_query_embedding
+from aqr_core.models.aqr.projection import MapShapes
+from aqr_core.models.aqr.windows import build_windows
+from aqr_core.models.head import RouterHead
+from aqr_core.models.head.queries import project_references
+from aqr_core.models.head.router_head import router_loss
+from aqr_core.models.head.router_output import EXPERTS
 
 FOLDER = Path(__file__).resolve().parents[5] / "shared" / "golden"
 FILES = sorted(path.name for path in FOLDER.glob("golden_mome_*.npz")) or ["golden_mome_aqr_dev.npz"]
-EXPERTS = ("fused", "bev", "img")  # router choice 0, 1, 2
 PREFIX = "pts_bbox_head."
 STRIDE = 16  # of the image features
+BRANCHES = ("cls_logits", "center", "height", "dim", "rot", "vel")
 
 
 def drawn(recipe: str, seed: int) -> torch.Tensor:
@@ -40,179 +40,134 @@ def drawn(recipe: str, seed: int) -> torch.Tensor:
 
 @pytest.fixture(scope="module", params=FILES)
 def mome(request, shared_dir, build_golden_head, with_official_weights):
-    """Everything up to the decoder, computed by our head: tokens, positions and both parts of the query position."""
+    """Our head with the official weights, its inputs, and what came out of encoder, decoder and head."""
     arrays = {k: torch.from_numpy(v) for k, v in np.load(shared_dir / "golden" / request.param).items()}
     config = json.loads(bytes(arrays.pop("config_json").numpy()))
     bev, images = drawn(config["x"], config["seed"]), drawn(config["x_img"], config["seed"])[None]
-    low, high = config["pc_range"][:3], config["pc_range"][3:]
     head = build_golden_head(
+        head="MultiExpertDecoding",
         **{"tasks": [dict(num_class=10)], "scalar": 10, "post_center_range": [-61.2, -61.2, -10, 61.2, 61.2, 10]}
         | {key: config[key] for key in ("pc_range", "grid_size", "num_query", "num_layers", "max_num")},
-        transformer="MOADTransformer",
-        transformer_options=dict(use_cam_embed=True),
+        transformer="MultiExpert",
+        transformer_options=dict(
+            use_cam_embed=True, mome_compatible=True, window_sizes=config["window_sizes"], encoder={}
+        ),
     )
+    assert isinstance(head, RouterHead)
     with_official_weights(head, PREFIX)
     shapes = MapShapes(bev=tuple(bev.shape[-2:]), image=(images.shape[1], *images.shape[-2:]))
-    pad_shape = (STRIDE * shapes.image[1], STRIDE * shapes.image[2])
-    lidar2img = arrays["lidar2img"][None]
-    reference = arrays["ref_points"][None]
+    inputs = bev, images, arrays["lidar2img"][None], (STRIDE * shapes.image[1], STRIDE * shapes.image[2])
+    encoded, decoded = [], []
+    hooks = [
+        head.transformer.encoder.register_forward_hook(lambda *call: encoded.append(call[-1])),
+        head.transformer.register_forward_hook(lambda *call: decoded.append(call[-1])),
+    ]
     with torch.no_grad():
-        head.reference_points.weight.copy_(reference[0])
-        img2lidar = torch.linalg.inv(lidar2img)
-        fraction = inverse_sigmoid(reference).sigmoid()
-        rays = ray_query_embedding(fraction, lidar2img, img2lidar, pad_shape, head.pc_range, head.rv_embedding)
-        bev_tokens = head.shared_conv(bev).flatten(2).mT
-        bev_positions = head.bev_position(shapes.bev)[None]
-        image_tokens = images.permute(0, 1, 3, 4, 2).flatten(1, 3)
-        image_positions = head.image_position(shapes.image[1:], img2lidar, pad_shape)
-        codes = head.bev_embedding(pos2embed(fraction, 256))
+        head.reference_points.weight.copy_(arrays["ref_points"])
+        out = head(*inputs)
+    for hook in hooks:
+        hook.remove()
     return SimpleNamespace(
         arrays=arrays,
         head=head,
-        maps=(bev, images),
-        lidar2img=lidar2img,
-        img2lidar=img2lidar,
-        pad_shape=pad_shape,
-        reference=reference,
-        cells=locate_queries(
-            reference,
-            lidar2img,
-            shapes=shapes,
-            pad_shape=pad_shape,
-            pc_range=config["pc_range"],
-            cell_m=tuple((high[i] - low[i]) / shapes.bev[1 - i] for i in range(2)),
-        ),
-        edges=tuple(config["window_sizes"]),
-        codes=(codes, rays),
-        tokens=dict(bev=bev_tokens, img=image_tokens, fused=torch.cat([bev_tokens, image_tokens], dim=1)),
-        positions=dict(
-            bev=bev_positions, img=image_positions, fused=torch.cat([bev_positions, image_positions], dim=1)
-        ),
+        inputs=inputs,
+        shapes=shapes,
+        reference=arrays["ref_points"][None],
+        encoded=encoded[0],
+        decoded=decoded,
+        out=out,
     )
 
 
-def official_table(mome) -> WindowTable:
-    """MoME's own windows, quirks included."""
-    query, key = mome.arrays["allowed_pairs"].long().unbind(-1)
-    counts = torch.bincount(query, minlength=mome.reference.shape[1])
-    index = torch.zeros(1, len(counts), int(counts.max()), dtype=torch.long)
-    valid = torch.arange(index.shape[-1]) < counts[:, None]
-    index[0][valid] = key[query.argsort(stable=True)]
-    slots = index.shape[-1]
-    return WindowTable(index, valid[None], torch.zeros(slots, dtype=torch.bool), torch.zeros(slots))
+def tokens_of(table) -> list[set[int]]:
+    """The tokens that each query of a window table may look at."""
+    rows = zip(table.index[0].tolist(), table.valid[0].tolist(), strict=True)
+    return [{token for token, valid in zip(*row, strict=True) if valid} for row in rows]
+
+
+def official_tokens(mome) -> list[set[int]]:
+    allowed: list[set[int]] = [set() for _ in range(mome.reference.shape[1])]
+    for query, key in mome.arrays["allowed_pairs"].tolist():
+        allowed[query].add(key)
+    return allowed
+
+
+def windows_of(mome, compatible: bool, views: str = "first"):
+    """Our windows, in the compatibility mode or not."""
+    transformer = mome.head.transformer
+    transformer.mome_compatible = compatible
+    cells = mome.head.locate(mome.reference, mome.inputs[2], mome.shapes, mome.inputs[3])
+    transformer.mome_compatible = True
+    return build_windows(cells, transformer.window_sizes, views)
 
 
 def differing_by_rule(mome) -> torch.Tensor:
-    """(Q,) where MoME's windows are known to be other ones than ours.
+    """(Q,) where MoME's windows are known to be other ones than our own.
 
     A coordinate of exactly 1 leaves the BEV map, where MoME wraps into the next row; a reference that no camera sees
     gets the upper left cells of camera 0; MoME floors float32 coordinates, so cells may differ within 1e-3 of an edge.
     """
-    shapes, fraction = mome.cells.shapes, mome.reference[0].double()
-    off_map = (fraction[:, :2] >= 1).any(dim=-1)
-    unseen = ~mome.cells.visible[0].any(dim=-1)
-    bev = fraction[:, :2] * torch.tensor([shapes.bev[1], shapes.bev[0]])
-    projected = project_references(mome.reference, mome.lidar2img, mome.pad_shape, mome.head.pc_range)
+    fraction = mome.reference[0].double()
+    projected = project_references(mome.reference, mome.inputs[2], mome.inputs[3], mome.head.pc_range)
+    bev = fraction[:, :2] * torch.tensor(mome.shapes.bev[::-1])
     pixel = projected.pixels[0, ..., :2] / STRIDE  # (N, Q, 2)
-    size = torch.tensor([shapes.image[2], shapes.image[1]])
+    size = torch.tensor(mome.shapes.image[:0:-1])
     near = ((pixel - pixel.round()).abs() < 1e-3) & (pixel > -1) & (pixel < size + 1)
+    off_map = (fraction[:, :2] >= 1).any(dim=-1)
+    unseen = ~projected.visible[0].any(dim=0)
     return off_map | unseen | ((bev - bev.round()).abs() < 1e-3).any(dim=-1) | near.any(dim=-1).any(dim=0)
 
 
-def test_windows_equal_the_official_ones(mome):
-    table = build_windows(mome.cells, mome.edges, views="first")
-    query, key = mome.arrays["allowed_pairs"].long().unbind(-1)
+def test_windows_are_the_official_ones(mome):
+    table = windows_of(mome, compatible=True)
+    assert tokens_of(table) == official_tokens(mome)
+    camera = table.is_camera
+    assert torch.equal((table.valid[0] & ~camera).sum(dim=-1), mome.arrays["n_lidar_allowed"])
+    assert torch.equal((table.valid[0] & camera).sum(dim=-1), mome.arrays["n_img_allowed"])
+
+
+def test_windows_without_the_quirks_equal_the_official_ones_elsewhere(mome):
+    ours, official = tokens_of(windows_of(mome, compatible=False)), official_tokens(mome)
     same = ~differing_by_rule(mome)
     assert same.float().mean() > 0.5  # the rules except a few
-    for q in same.nonzero().flatten().tolist():
-        ours = table.index[0, q][table.valid[0, q]]
-        assert sorted(ours.tolist()) == sorted(key[query == q].tolist()), q
-    camera = table.is_camera
-    lidar_count = (table.valid[0] & ~camera).sum(dim=-1)
-    camera_count = (table.valid[0] & camera).sum(dim=-1)
-    assert torch.equal(lidar_count[same], mome.arrays["n_lidar_allowed"][same])
-    assert torch.equal(camera_count[same], mome.arrays["n_img_allowed"][same])
+    assert all(ours[q] == official[q] for q in same.nonzero().flatten().tolist())
 
 
-def test_router_equals_the_official_one(mome, with_official_weights):
-    layer = with_official_weights(WindowEncoderLayer(256, 4, 1024, 0.1), f"{PREFIX}transformer.encoder.layers.0.")
-    norm = with_official_weights(torch.nn.LayerNorm(256), f"{PREFIX}transformer.encoder.post_norm.")
-    classify = with_official_weights(torch.nn.Linear(256, 3), f"{PREFIX}transformer.selected_cls.")
-    memory, position = mome.tokens["fused"], mome.positions["fused"]
-    with torch.no_grad():
-        query_pos = mome.head.transformer.query_position(*mome.codes, has_lidar=True)
-        encode = lambda table: norm(layer(torch.zeros_like(query_pos), query_pos, memory + position, memory, table))[0]  # noqa: E731
-        encoded = encode(official_table(mome))
-        logits = classify(encoded)
-        same = ~differing_by_rule(mome)
-        by_our_windows = encode(build_windows(mome.cells, mome.edges, views="first"))[same]
-    torch.testing.assert_close(encoded, mome.arrays["encoder_out"], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(by_our_windows, mome.arrays["encoder_out"][same], atol=1e-4, rtol=1e-4)
-    torch.testing.assert_close(logits, mome.arrays["router_logits"], atol=1e-4, rtol=1e-4)
-    assert torch.equal(logits.argmax(dim=-1), mome.arrays["router_choice"])
-    for target, name in enumerate(("100", "010", "001")):
-        loss = F.cross_entropy(logits, torch.full((len(logits),), target))
+def test_router_equals_the_official_one(mome):
+    route = mome.out.route
+    torch.testing.assert_close(mome.encoded[0], mome.arrays["encoder_out"], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(route.logits[0], mome.arrays["router_logits"], atol=1e-4, rtol=1e-4)
+    assert torch.equal(route.choice[0], mome.arrays["router_choice"])
+    sensors = {"100": [True, True], "010": [True, False], "001": [False, True]}
+    for name, working in sensors.items():
+        loss = router_loss(route.logits, torch.tensor([working]))
         assert float(loss) == pytest.approx(float(mome.arrays[f"qmod_sel_loss/{name}"]), rel=1e-4)
-
-
-def decode(mome, expert: str, queries: torch.Tensor) -> torch.Tensor:
-    """(L, 1, q, C) of one expert, whose queries see only each other."""
-    head, has_lidar = mome.head.transformer, expert != "img"
-    bev_code, rays = mome.codes
-    memory, position = mome.tokens[expert], mome.positions[expert]
-    query_pos = head.query_position(bev_code, rays if expert != "bev" else None, has_lidar=has_lidar)[:, queries]
-    return head(memory, position, query_pos, values=head.values(memory, mome.img2lidar, has_lidar=has_lidar))
 
 
 def test_experts_equal_the_official_ones(mome):
     choice = mome.arrays["router_choice"]
-    order, last = [], []
-    with torch.no_grad():
-        for index, expert in enumerate(EXPERTS):
-            queries = (choice == index).nonzero().flatten()
-            if not len(queries):
-                continue
-            decoded = decode(mome, expert, queries)[-1]
-            expected = mome.arrays[f"expert_out_last/{expert}"][queries]
-            torch.testing.assert_close(decoded[0], expected, atol=1e-4, rtol=1e-4, msg=expert)
-            order.append(queries)
-            last.append(decoded)
-        gathered = torch.cat(order)
-        assert torch.equal(gathered, mome.arrays["out_query_order"])
-        # MoME keeps the last decoder layer alone and gives it to the task head of every layer.
-        repeated = torch.cat(last, dim=1).expand(mome.head.transformer.num_layers, -1, -1, -1)
-        out = mome.head.predict_boxes(repeated, mome.reference[:, gathered])
-        (boxes, scores, labels), *_ = mome.head.decode(out)
-    for name in ("cls_logits", "center", "height", "dim", "rot", "vel"):
+    chosen = [(name, choice == index) for index, name in enumerate(EXPERTS) if (choice == index).any()]
+    assert len(mome.decoded) == len(chosen)
+    for (name, queries), decoded in zip(chosen, mome.decoded, strict=True):
+        expected = mome.arrays[f"expert_out_last/{name}"][queries]
+        torch.testing.assert_close(decoded[-1, 0], expected, atol=1e-4, rtol=1e-4, msg=name)
+
+
+def test_predictions_equal_the_official_ones_in_the_order_of_the_queries(mome):
+    order = mome.arrays["out_query_order"]
+    for name in BRANCHES:
+        ours = getattr(mome.out, name)[0][-1][:, order]
         atol = 1e-3 if name == "center" else 1e-4
-        torch.testing.assert_close(
-            getattr(out, name)[0][-1], mome.arrays[f"out/{name}"], atol=atol, rtol=1e-4, msg=name
-        )
+        torch.testing.assert_close(ours, mome.arrays[f"out/{name}"], atol=atol, rtol=1e-4, msg=name)
+    (boxes, scores, labels), *_ = mome.head.decode(mome.out)
     torch.testing.assert_close(boxes, mome.arrays["dec/bboxes"], atol=1e-3, rtol=0)
     torch.testing.assert_close(scores, mome.arrays["dec/scores"], atol=1e-4, rtol=0)
     assert torch.equal(labels, mome.arrays["dec/labels"])
 
 
-@pytest.mark.parametrize("expert", EXPERTS)
-def test_what_the_head_is_given_chooses_the_expert(mome, expert):
-    bev, images = mome.maps
-    every = torch.arange(mome.reference.shape[1])
-    with torch.no_grad():
-        out = mome.head(
-            bev if expert != "img" else None, images if expert != "bev" else None, mome.lidar2img, mome.pad_shape
-        )
-        expected = mome.head.predict_boxes(decode(mome, expert, every), mome.reference)
-    for name in ("cls_logits", "center", "height", "dim", "rot", "vel"):
-        torch.testing.assert_close(getattr(out, name)[0], getattr(expected, name)[0], atol=1e-4, rtol=1e-5, msg=name)
-
-
-def test_state_dict_of_the_experts_is_the_official_one(mome, shared_dir):
+def test_state_dict_is_the_official_one(mome, shared_dir):
     official = {}
     for row in (shared_dir / "reference" / "mome_head_state_dict.tsv").read_text().splitlines()[2:]:
         key, shape, _ = row.split("\t")
         official[key.removeprefix(PREFIX)] = len([n for n in shape.strip("()").split(",") if n.strip()])
-    ours = {key: value.dim() for key, value in mome.head.state_dict().items()}
-    router = {key for key in official if key.startswith(("transformer.encoder.", "transformer.selected_cls."))}
-    assert len(router) == 16
-    assert ours.keys() == official.keys() - router
-    assert all(ours[key] == official[key] for key in ours)
+    assert {key: value.dim() for key, value in mome.head.state_dict().items()} == official

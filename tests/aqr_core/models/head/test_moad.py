@@ -7,6 +7,7 @@ import torch
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.head import CmtTransformer, MOADTransformer
+from aqr_core.registry import MODELS, build
 
 ATTENTION = dict(embed_dims=8, num_heads=2)
 DECODER = dict(
@@ -64,5 +65,5 @@ def test_without_type_vectors_the_keys_are_those_of_cmt():
 
 
 def test_a_router_is_refused():
-    with pytest.raises(ConfigError, match="MoME's hard router"):
-        MOADTransformer(DECODER, encoder=dict(type="PETRTransformerDecoder"))
+    with pytest.raises(ConfigError, match="MOADTransformer does not take 'encoder'"):
+        build(dict(type="MOADTransformer", decoder=DECODER, encoder=dict(num_layers=1)), MODELS)

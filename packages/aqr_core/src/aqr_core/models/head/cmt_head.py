@@ -20,7 +20,7 @@ from aqr_core.models.bev_cells import BevCells
 from aqr_core.models.head.box_coder import MultiTaskBBoxCoder
 from aqr_core.models.head.denoising import Denoising, DenoisingSettings, build_denoising, draw_noise
 from aqr_core.models.head.init_locality import init_locality
-from aqr_core.models.head.output import DenoisingOutput, HeadOutput, Predictions
+from aqr_core.models.head.output import HeadOutput, Predictions
 from aqr_core.models.head.position import (
     PositionCodes,
     RayEmbedding,
@@ -31,7 +31,7 @@ from aqr_core.models.head.position import (
     pos2embed,
 )
 from aqr_core.models.head.queries import ray_query_embedding
-from aqr_core.models.losses import DetectionCriterion, HungarianAssigner3D
+from aqr_core.models.losses import DetectionCriterion, HungarianAssigner3D, SensorLoss
 from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS, build
 
@@ -60,6 +60,8 @@ class CmtHead(nn.Module):
         train_cfg: `assigner`, `code_weights`, `grid_size`; directly or under `pts`.
         test_cfg: `grid_size`; directly or under `pts`.
         aqr_config, renderer_config, modulator_config, attention_bias_config: AQR, see `build_aqr`.
+        aqr_preset: named settings of AQR v1 and v2, see `aqr.presets`.
+        aqr_loss: supervision of AQR's weights, None for none, see `SensorLoss`.
         init_cfg: None, or dict(type='Locality', ...), see `init_locality`.
         norm_bbox, loss_heatmap: kept for upstream configs, unused there too.
 
@@ -100,6 +102,8 @@ class CmtHead(nn.Module):
         renderer_config: Mapping[str, Any] | None = None,
         modulator_config: Mapping[str, Any] | None = None,
         attention_bias_config: Mapping[str, Any] | None = None,
+        aqr_preset: str | None = None,
+        aqr_loss: Mapping[str, Any] | None = None,
         init_cfg: Mapping[str, Any] | None = None,
         norm_bbox: bool = True,
     ) -> None:
@@ -160,11 +164,16 @@ class CmtHead(nn.Module):
             split=split,
             dn_weight=dn_weight,
         )
-        parts = build_aqr(aqr_config, renderer_config, modulator_config, attention_bias_config)
+        parts = build_aqr(aqr_config, renderer_config, modulator_config, attention_bias_config, aqr_preset)
         self.aqr_weight_generator = None if parts is None else parts.weight_generator
         self.weight_renderer = None if parts is None else parts.weight_renderer
         self.feature_modulator = None if parts is None else parts.feature_modulator
         self.attention_bias_generator = None if parts is None else parts.attention_bias_generator
+        if aqr_loss is not None and parts is None:
+            raise ConfigError(
+                "The head has aqr_loss, but no AQR whose weights it could supervise; add aqr_config or drop it."
+            )
+        self.sensor_loss: SensorLoss | None = None if aqr_loss is None else build(aqr_loss, MODELS)
         self._last_aqr: AqrOutput | None = None
         if init_cfg is not None:
             arguments = dict(init_cfg)
@@ -219,11 +228,7 @@ class CmtHead(nn.Module):
         # (L, B, S + Q, C)
         decoded = self.transformer(tokens, codes.tokens, query_pos, mask=mask, bias=bias, values=values)
         # All queries in one sequence: with kernel 3 the task heads mix the last slot and the first query, as upstream.
-        predictions = self.predict_boxes(decoded, reference)
-        noised = None
-        if denoising is not None:
-            noised = DenoisingOutput(denoising, predictions.select(slice(slots)))
-        return HeadOutput(**vars(predictions.select(slice(slots, None))), denoising=noised, aqr=aqr)
+        return HeadOutput.from_slots(self.predict_boxes(decoded, reference), denoising, aqr)
 
     @property
     def aqr(self) -> AqrParts | None:
@@ -356,7 +361,7 @@ class CmtHead(nn.Module):
         gt_labels: Sequence[Tensor],
         working: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """Named loss terms, see `DetectionCriterion`; the training loss is their sum.
+        """Named loss terms, see `DetectionCriterion`, and `loss_aqr` with `aqr_loss`; the training loss is their sum.
 
         Args:
             out: of `forward`.
@@ -364,7 +369,13 @@ class CmtHead(nn.Module):
             gt_labels: per sample (n,).
             working: (B, 2) bool, LiDAR and cameras, as in `Batch`; needed by losses on the routing alone.
         """
-        return self.criterion(out, gt_boxes, gt_labels)
+        losses = self.criterion(out, gt_boxes, gt_labels)
+        if self.sensor_loss is not None:
+            if working is None:
+                raise ConfigError("aqr_loss needs to know which sensors work; give `loss` the tensor Batch.working.")
+            assert out.aqr is not None
+            losses["loss_aqr"] = self.sensor_loss(out.aqr.weights, working, self.aqr_weight_generator.weight_range)
+        return losses
 
     @torch.no_grad()
     def decode(self, out: HeadOutput) -> list[tuple[Tensor, Tensor, Tensor]]:

@@ -9,7 +9,7 @@ What a sample brings decides which expert decodes it, all with the same weights:
 | image tokens | marked ray code alone, where CMT keeps the BEV code | tokens times a code of their camera |
 
 Source: `MOADTransformer` of github.com/konyul/MoME; keys of config and state dict are upstream's. MoME's second stage
-adds a router over these experts and changes none of them.
+adds a router over these experts and changes none of them: `RouterTransformer`.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from aqr_core.errors import ConfigError
 from aqr_core.models.head.transformer import CmtTransformer, init_like_detr
 from aqr_core.registry import MODELS
 
@@ -33,7 +32,6 @@ class MOADTransformer(CmtTransformer):
         decoder: its config.
         use_type_embed: add a learned vector to each part of the query position.
         use_cam_embed: scale the values of a camera-only sample by a code of their camera.
-        encoder: upstream's router; it does not exist here.
     """
 
     def __init__(
@@ -42,14 +40,8 @@ class MOADTransformer(CmtTransformer):
         *,
         use_type_embed: bool = True,
         use_cam_embed: bool = False,
-        encoder: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(decoder)
-        if encoder is not None:
-            raise ConfigError(
-                "MOADTransformer got an encoder, MoME's hard router, which does not exist here; remove it: the experts "
-                "need none."
-            )
         width = self.embed_dims
         self.bev_type_embed = nn.Parameter(torch.randn(width)) if use_type_embed else None
         self.rv_type_embed = nn.Parameter(torch.randn(width)) if use_type_embed else None

@@ -59,3 +59,12 @@ class HeadOutput(Predictions):
 
     denoising: DenoisingOutput | None = field(default=None, kw_only=True)
     aqr: AqrOutput | None = field(default=None, kw_only=True)
+
+    @classmethod
+    def from_slots(
+        cls, predictions: Predictions, denoising: Denoising | None, aqr: AqrOutput | None = None
+    ) -> HeadOutput:
+        """Split predictions of denoising slots and queries, in this order."""
+        slots = 0 if denoising is None else denoising.num_slots
+        noised = None if denoising is None else DenoisingOutput(denoising, predictions.select(slice(slots)))
+        return cls(**vars(predictions.select(slice(slots, None))), denoising=noised, aqr=aqr)
