@@ -163,7 +163,7 @@ def test_a_renamed_part_is_not_explained_away(tmp_path: Path) -> None:
     names = {key: key.replace("aqr_weight", "aqr_weigth") for key in model.state_dict()}
     report = load_weights(model, save(tmp_path, model, **names), strict=False)
     assert report.absent == {
-        "AQR, which the file does not hold": tuple(
+        "AQR weight generator, which the file does not hold: it starts neutral": tuple(
             f"pts_bbox_head.aqr_weight_generator.{leaf}" for leaf in ("weight", "bias")
         )
     }

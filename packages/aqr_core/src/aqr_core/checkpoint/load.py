@@ -15,6 +15,7 @@ from aqr_core.checkpoint.read import WeightsFile, read_weights_file
 from aqr_core.checkpoint.reasons import (
     IMAGE_NECK,
     explain_absent,
+    explain_other_variant,
     explain_pretraining,
     explain_unused,
     is_pretraining,
@@ -77,7 +78,8 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
         neck = [key for key in tensors if key.startswith(IMAGE_NECK)]
         if any(key not in own or tensors[key].shape != own[key].shape for key in neck):
             unused["image neck of the detector in which the backbone was pretrained"] = neck
-    left_out = {key for keys in unused.values() for key in keys}
+    of_other_variant = explain_other_variant(own, tensors)
+    left_out = {key for keys in (*unused.values(), *of_other_variant.values()) for key in keys}
     tensors = {key: value for key, value in tensors.items() if key not in left_out}
     fitting = {key: tensors[key] for key in own if key in tensors}
     if not fitting:
@@ -89,7 +91,7 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
     _check_finite(file, fitting)
     check_classes(file, fitting, model)
     notes = check_geometry(file, fitting, model, assume_geometry)
-    absent = explain_absent((key for key in own if key not in tensors), tensors)
+    absent = explain_absent((key for key in own if key not in tensors), tensors) | of_other_variant
     initial = {key for keys in absent.values() for key in keys}
     report = LoadReport(
         loaded=tuple(fitting),

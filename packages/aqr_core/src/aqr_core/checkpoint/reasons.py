@@ -10,6 +10,7 @@ from aqr_core.checkpoint.layouts import IMAGE_BACKBONE
 IMAGE_NECK = "img_neck."
 _HEAD = "pts_bbox_head."
 _TRANSFORMER = f"{_HEAD}transformer."
+_AQR, _AQR_BIAS = f"{_HEAD}aqr_weight_generator.", f"{_HEAD}attention_bias_generator."
 _CMT = (IMAGE_BACKBONE, IMAGE_NECK, "pts_middle_encoder.", "pts_backbone.", "pts_neck.", _HEAD)
 
 
@@ -22,17 +23,26 @@ class _Part:
         prefixes: of its state-dict keys.
         unused: what it means that a model goes without it; empty where the name says it all, None where the rest of
             the weights is worth nothing without it.
+        initial: what it means that a file goes without it.
     """
 
     name: str
     prefixes: tuple[str, ...]
     unused: str | None = ""
+    initial: str = ""
 
 
 _PARTS = (
     _Part("camera branch", (IMAGE_BACKBONE, IMAGE_NECK, f"{_HEAD}rv_embedding.")),
     _Part("LiDAR branch", ("pts_middle_encoder.", "pts_backbone.", "pts_neck.", f"{_HEAD}shared_conv.")),
-    _Part("AQR", (f"{_HEAD}aqr_weight_generator.", f"{_HEAD}attention_bias_generator."), None),
+    _Part("AQR weight generator", (_AQR,), None, "it starts neutral"),
+    _Part("AQR attention bias (v3)", (_AQR_BIAS,), "", "it starts as configured"),
+    _Part(
+        "AQR feature modulation (v1, v2)",
+        (f"{_HEAD}weight_renderer.", f"{_HEAD}feature_modulator."),
+        "",
+        "it starts as configured",
+    ),
     _Part(
         "MoME router",
         (f"{_TRANSFORMER}encoder.", f"{_TRANSFORMER}selected_cls."),
@@ -60,8 +70,8 @@ def explain_unused(keys: Iterable[str], own: Mapping[str, object]) -> dict[str, 
         for part in _PARTS:
             prefix = next((prefix for prefix in part.prefixes if key.startswith(prefix)), None)
             if prefix is not None and part.unused is not None and not _has(own, prefix):
-                reason = f"{part.name}, which this model does not have"
-                explained.setdefault(f"{reason}: {part.unused}" if part.unused else reason, []).append(key)
+                reason = _sentence(f"{part.name}, which this model does not have", part.unused)
+                explained.setdefault(reason, []).append(key)
     return explained
 
 
@@ -74,13 +84,28 @@ def explain_absent(keys: Iterable[str], tensors: Mapping[str, object]) -> dict[s
     absent = [part for part in _PARTS if not any(_has(tensors, prefix) for prefix in part.prefixes)]
     explained: dict[str, list[str]] = {}
     for key in keys:
-        name = next((part.name for part in absent if key.startswith(part.prefixes)), None)
+        part = next((part for part in absent if key.startswith(part.prefixes)), None)
         module = key.split(".")[0] + "."
-        if name is None and (is_pretraining(tensors) or module not in _CMT) and not _has(tensors, module):
-            name = "modules"
-        if name is not None:
-            explained.setdefault(f"{name}, which the file does not hold", []).append(key)
+        if part is None and (is_pretraining(tensors) or module not in _CMT) and not _has(tensors, module):
+            part = _Part("modules", (module,))
+        if part is not None:
+            reason = _sentence(f"{part.name}, which the file does not hold", part.initial)
+            explained.setdefault(reason, []).append(key)
     return explained
+
+
+def explain_other_variant(own: Iterable[str], tensors: Mapping[str, object]) -> dict[str, list[str]]:
+    """Reason -> keys that a file of another AQR variant than the model's, of keys `own`, holds in vain.
+
+    What the weight generator has learned to see serves all variants. Its last layer was trained for what the weights
+    do: a bias of logits in v3, a factor of features in v1 and v2. Carried over, it would change the detector at once.
+    """
+    own = dict.fromkeys(own)
+    if not (_has(own, _AQR) and _has(tensors, _AQR)) or _has(own, _AQR_BIAS) == _has(tensors, _AQR_BIAS):
+        return {}
+    reason = "AQR predictor, which the file holds for another variant: it starts neutral"
+    keys = [key for key in own if key.startswith(f"{_AQR}predictor.") and key in tensors]
+    return {reason: keys} if keys else {}
 
 
 def explain_pretraining(keys: Iterable[str]) -> dict[str, list[str]]:
@@ -97,6 +122,10 @@ def explain_pretraining(keys: Iterable[str]) -> dict[str, list[str]]:
 def is_pretraining(tensors: Mapping[str, object]) -> bool:
     """Whether a file holds an image backbone and no part of a detector on points or queries."""
     return _has(tensors, IMAGE_BACKBONE) and not _has(tensors, "pts_")
+
+
+def _sentence(fact: str, meaning: str) -> str:
+    return f"{fact}: {meaning}" if meaning else fact
 
 
 def _has(keys: Mapping[str, object], prefix: str) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _SHOWN = 5  # keys named in an error before "and n more"
+_LISTED = 40  # the log names the keys of a group up to this size
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class LoadReport:
         converted: conversion -> number of tensors.
         missing: keys that the file lacks for no known reason; they keep their initial values.
         unexpected: keys of the file that the model lacks for no known reason.
-        absent: reason -> keys that such a file does not hold; they keep their initial values.
+        absent: reason -> keys for which such a file holds no value, or none of use; they keep their initial values.
         unused: reason -> keys of the file that such a model does not need.
         notes: what was taken for granted.
     """
@@ -52,10 +53,14 @@ class LoadReport:
         return "; ".join(found)
 
     def log(self, path: str | Path) -> None:
-        """Write the lines to the log, as warnings those of `remarks`."""
+        """Write the lines to the log, as warnings those of `remarks`, and the keys of all small groups."""
         remarks = self.remarks()
         for line in self.lines():
             logger.log(logging.WARNING if line in remarks else logging.INFO, "%s: %s", path, line)
+        for name, groups in (("not used", self.unused), ("initial", self.absent)):
+            for keys in groups.values():
+                if len(keys) <= _LISTED:
+                    logger.info("%s: %s: %s", path, name, ", ".join(keys))
 
     def remarks(self) -> list[str]:
         """The lines that deserve a warning: what was taken for granted, not used, or not given."""

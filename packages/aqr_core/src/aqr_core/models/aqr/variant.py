@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.aqr.interface import AqrOutput
+from aqr_core.models.aqr.presets import apply_preset
 from aqr_core.models.aqr.projection import QueryCells
 from aqr_core.models.head.attention import AttentionBias
 from aqr_core.registry import MODELS, build
@@ -77,8 +78,11 @@ def build_aqr(
     renderer_config: Mapping[str, Any] | None,
     modulator_config: Mapping[str, Any] | None,
     attention_bias_config: Mapping[str, Any] | None,
+    preset: str | None = None,
 ) -> AqrParts | None:
     """The parts of the variant that the blocks of a head config mean; None without AQR.
+
+    A preset (v1, v2) adds fields to the blocks, see `presets`.
 
     The weight generator's `activation` follows from the variant unless given: tanh (neutral at 0) in v3, sigmoid2
     (neutral at 1) in v1 and v2.
@@ -92,6 +96,8 @@ def build_aqr(
         "modulator_config": modulator_config,
         "attention_bias_config": attention_bias_config,
     }
+    if preset is not None:
+        blocks = apply_preset(preset, blocks)
     given = [name for name, block in blocks.items() if block is not None]
     if not given:
         return None
@@ -110,8 +116,7 @@ def build_aqr(
             "aqr_config with renderer_config and modulator_config."
         )
     allowed = ("tanh",) if attention_bias_config is not None else ("sigmoid2", "sigmoid")
-    assert aqr_config is not None
-    generator = build({"activation": allowed[0], **aqr_config}, MODELS)
+    generator = build({"activation": allowed[0], **(blocks["aqr_config"] or {})}, MODELS)
     if generator.activation not in allowed:
         raise ConfigError(
             f"aqr_config.activation is {generator.activation!r}, but with {given[-1]} it must be one of "

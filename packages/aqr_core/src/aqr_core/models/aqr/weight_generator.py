@@ -149,6 +149,12 @@ class AQRWeightGenerator(nn.Module):
         has_window = windows.valid.any(dim=-1, keepdim=True)
         return ACTIVATIONS[self.activation](torch.where(has_window, raw, 0.0))
 
+    @property
+    def weight_range(self) -> tuple[float, float]:
+        """Lowest and highest weight, which no query reaches."""
+        low, high = ACTIVATIONS[self.activation](torch.tensor([-math.inf, math.inf])).tolist()
+        return low, high
+
     def _check_shapes(self, shapes: MapShapes) -> None:
         names = ("bev_feature_shape", "pers_feature_shape")
         for name, expected, real in zip(names, self.expected_shapes, (shapes.bev, shapes.image), strict=True):
