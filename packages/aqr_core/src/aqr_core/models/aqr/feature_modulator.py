@@ -28,7 +28,7 @@ class FeatureModulator(nn.Module):
     r is `residual_weight` in v2 and 0 in v1, so v1 is F' = F M. The gain is 1 unless learned.
 
     Args:
-        embed_dims: C of the tokens.
+        embed_dims: C of the tokens; needed where gains depend on them, not by 'element_wise'.
         modulation_type: 'element_wise', one factor per token; 'channel_wise', with a learned gain per modality and
             channel, 1 at first; 'adaptive', with a gain in [0, 2] predicted from each token, 1 at first.
         normalize_weights: divide each sample's map by its mean first.
@@ -60,7 +60,7 @@ class FeatureModulator(nn.Module):
             raise ConfigError(
                 f"residual_weight is {residual_weight}; as the share of the original feature it must lie in [0, 1]."
             )
-        self.embed_dims = embed_dims
+        self.embed_dims = None if modulation_type == "element_wise" else embed_dims
         self.normalize_weights = normalize_weights
         self.activation = activation
         self.share = 1 - residual_weight if residual_connection else 1.0
@@ -82,7 +82,7 @@ class FeatureModulator(nn.Module):
         Returns:
             (B, T, C) tokens in their dtype, and () mean over the tokens of |F' - F| / |F|, without graph.
         """
-        if tokens.shape[-1] != self.embed_dims:
+        if self.embed_dims is not None and self.embed_dims != tokens.shape[-1]:
             raise ConfigError(
                 f"embed_dims of the FeatureModulator is {self.embed_dims} but the tokens have {tokens.shape[-1]} "
                 "channels; correct embed_dims."

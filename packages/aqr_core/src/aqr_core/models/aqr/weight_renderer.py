@@ -13,7 +13,6 @@ from aqr_core.models.aqr.clamp_schedule import ClampSchedule
 from aqr_core.models.aqr.interface import WeightMaps
 from aqr_core.models.aqr.projection import MapShapes, QueryCells
 from aqr_core.models.aqr.splat import SplatKernel
-from aqr_core.models.aqr.window_products import flat_rows
 from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views
 from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS
@@ -103,7 +102,7 @@ class WeightRenderer(nn.Module):
         """(B, Q, W) weights -> (B, T) sum or mean."""
         share = self.kernel.shares(weight.device, weight.dtype)
         share = share.repeat(weight.shape[-1] // len(share)) * windows.valid  # one window per map
-        rows = flat_rows(windows.index, num_tokens).flatten()
+        rows = _rows(windows.index, num_tokens).flatten()
 
         def spread(values: Tensor) -> Tensor:
             flat = values.new_zeros(len(values) * num_tokens)
@@ -116,11 +115,16 @@ class WeightRenderer(nn.Module):
     def _largest(self, weight: Tensor, windows: WindowTable, num_tokens: int) -> Tensor:
         """(B, Q, W) weights -> (B, T) maximum of the queries in a cell."""
         nowhere = len(weight) * num_tokens  # one cell more takes what is off the map
-        rows = torch.where(windows.valid, flat_rows(windows.index, num_tokens).view_as(windows.index), nowhere)
+        rows = torch.where(windows.valid, _rows(windows.index, num_tokens), nowhere)
         # From -inf: a start that can equal the maximum would take a share of its gradient.
         flat = weight.new_full((nowhere + 1,), -math.inf)
         flat = flat.scatter_reduce(0, rows.flatten(), weight.flatten(), "amax")[:-1].view(-1, num_tokens)
         return torch.where(flat.isneginf(), 1.0 if self.composition == "mean" else 0.0, flat)
+
+
+def _rows(index: Tensor, num_tokens: int) -> Tensor:
+    """(B, Q, W) tokens of a sample -> their rows among the B * T of the batch."""
+    return index + torch.arange(len(index), device=index.device).view(-1, 1, 1) * num_tokens
 
 
 def _maps(tokens: Tensor, shapes: MapShapes) -> WeightMaps:
