@@ -1,0 +1,44 @@
+"""MoME's router in small, both of its stages in one run, from CMT weights (shipped), backbones frozen.
+
+    python -m aqr_train cmt_router_tiny --work-dir work_dirs/cmt_router_tiny --cfg-options dataroot=DATA
+
+Every sample is decoded by the three experts; in half of them a sensor fails, which the router learns to see. Without
+type vectors and camera codes the fused expert starts as the CMT that the weights were trained for.
+
+Hardware: two CPU cores. Result: see docs/aqr.md.
+"""
+
+_base_ = "cmt_tiny.py"
+
+model = dict(
+    pts_bbox_head=dict(
+        type="RouterHead",
+        transformer=dict(
+            type="RouterTransformer",
+            use_type_embed=False,
+            train_experts=True,
+            window_sizes=[4, 5],  # [camera, lidar]
+            encoder=dict(num_heads=4, feedforward_channels=256, dropout=0.0),
+        ),
+    )
+)
+data = dict(train=dict(pipeline=[dict(type="ModalMask3D", mode="train"), *_base_.data.train.pipeline]))
+load_from = "cmt_tiny"
+optimizer = dict(
+    lr=2e-4,
+    param_groups={
+        "img_backbone.*": dict(frozen=True),
+        "pts_middle_encoder.*": dict(frozen=True),
+        "pts_backbone.*": dict(frozen=True),
+        "img_neck.*": dict(lr_mult=0.05, norm_eval=True),
+        "pts_neck.*": dict(lr_mult=0.05, norm_eval=True),
+        "pts_bbox_head.transformer.*": dict(lr_mult=0.5),
+        "pts_bbox_head.transformer.encoder.*": dict(lr_mult=1.0),
+        "pts_bbox_head.transformer.selected_cls.*": dict(lr_mult=1.0),
+        "pts_bbox_head.shared_conv.*": dict(lr_mult=0.5),
+        "pts_bbox_head.reference_points.*": dict(lr_mult=0.3),
+        "pts_bbox_head.task_heads.*": dict(lr_mult=0.8),
+    },
+)
+schedule = dict(warmup_steps=20)
+train = dict(max_steps=400, val_every=200)
