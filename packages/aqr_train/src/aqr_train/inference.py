@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ class Inference:
         dataset: the split.
         accelerator: one process or several.
         batch_size, num_workers: per process.
+        open_split: the split anew, with the sensor blanked that it is given.
         without: the sensor that the dataset blanks, if any.
     """
 
@@ -40,6 +42,7 @@ class Inference:
     accelerator: Accelerator
     batch_size: int
     num_workers: int
+    open_split: Callable[[str | None], Any]
     without: str | None = None
 
     @property
@@ -51,6 +54,10 @@ class Inference:
     def keyframes(self) -> str:
         """What is predicted, in words: `81 keyframes without camera`."""
         return f"{len(self.dataset)} keyframes" + (f" without {self.without}" if self.without else "")
+
+    def failing(self, sensor: str) -> Inference:
+        """The same model on the same split without one of `blanking.SENSORS`."""
+        return replace(self, dataset=self.open_split(sensor), without=sensor)
 
     def predict(self, out: Path, progress: Progress | None = None) -> Path:
         """Write the results file."""
@@ -81,16 +88,25 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         dataset_config["infos"] = str(Path(dataset_config["infos"]).with_name(f"infos_{arguments.split}.jsonl"))
     if arguments.dataroot is not None:
         dataset_config["dataroot"] = arguments.dataroot
-    if arguments.without is not None:
-        dataset_config = without_sensor(dataset_config, arguments.without)
+
+    def open_split(without: str | None) -> Any:  # noqa: ANN401 - whatever dataset the config names
+        entry = dataset_config if without is None else without_sensor(dataset_config, without)
+        return build_dataset(config, entry, seed=0, test_mode=True)
+
     accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
-    dataset = build_dataset(config, dataset_config, seed=0, test_mode=True)
+    dataset = open_split(arguments.without)
     model: nn.Module = build_detector(config["model"])
     check_classes(model, dataset)
     load_weights(model, checkpoint)
     workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
     return Inference(
-        model.to(accelerator.device).eval(), dataset, accelerator, arguments.batch_size, workers, arguments.without
+        model.to(accelerator.device).eval(),
+        dataset,
+        accelerator,
+        arguments.batch_size,
+        workers,
+        open_split,
+        arguments.without,
     )
 
 

@@ -20,8 +20,10 @@ VERBS = {
     "train": "train a detector",
     "predict": "write the detections of a checkpoint on a split",
     "test": "predict and score",
+    "analyze-weights": "tell how the queries of an AQR model weigh LiDAR and cameras",
     "synth": "write a synthetic dataset in the nuScenes format",
     "prepare": "turn nuScenes tables into infos, and their objects into a database",
+    "show": "draw what a model does",
     "benchmark": "measure the loader or the model",
     "convert": "write weights of any origin as a checkpoint folder",
     "doctor": "show versions, backends and data, and what would fail",
@@ -38,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     for verb, summary in VERBS.items():
         sub = verbs.add_parser(verb, help=summary, description=summary.capitalize() + ".")
         if verb == called:
-            module = importlib.import_module(f"aqr_train.cli.{verb}")
+            module = importlib.import_module(f"aqr_train.cli.{verb.replace('-', '_')}")
             module.add_arguments(sub)
             sub.set_defaults(run=module.run)
         sub.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="as before the verb")

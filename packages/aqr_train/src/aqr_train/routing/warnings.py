@@ -32,7 +32,8 @@ def routing_warnings(
     """One sentence per rule that fires; what is not given is not judged.
 
     Args:
-        scale, max_scale: of the attention bias (v3).
+        scale: of the attention bias (v3).
+        max_scale: its maximum.
         leaning: class -> share of its queries with a LiDAR weight above `lidar_limit(neutral)`; other classes than
             `SMALL_CLASSES` are passed over.
         neutral: weight that changes nothing.
@@ -50,8 +51,8 @@ def routing_warnings(
     for name, share in (leaning or {}).items():
         if name in SMALL_CLASSES and share > 0.5:
             found.append(
-                f"{share:.0%} of the {name} queries have a LiDAR weight above {lidar_limit(neutral)}, though few points "
-                f"fall on so small an object; {advice}."
+                f"{share:.0%} of the {name} queries have a LiDAR weight above {lidar_limit(neutral)}, though few "
+                f"points fall on so small an object; {advice}."
             )
     for name, share in (at_clamp or {}).items():
         if share > CLAMPED_SHARE:
