@@ -11,8 +11,12 @@ import torch
 from torch import nn
 
 from aqr_core.checkpoint import write_text
+from aqr_core.models.aqr import WeightMaps
 from aqr_train.callbacks import AqrMonitor
+from aqr_train.callbacks.aqr import describe_figures
 from aqr_train.callbacks.logger import _keep_until
+
+MAP = {"map_bev_mean": 1.9, "map_bev_std": 0.3}
 
 
 class BiasGenerator(nn.Module):
@@ -36,7 +40,8 @@ class Head(nn.Module):
 
     def aqr_scalars(self) -> dict[str, float]:
         weights = {f"weight_{name}_{kind}": 0.25 for name in ("lidar", "camera") for kind in ("mean", "std")}
-        return {"bias_scale": float(self.attention_bias_generator.bias_scale.detach()), **weights, "prefer_lidar": 0.75}
+        scale = float(self.attention_bias_generator.bias_scale.detach())
+        return {"bias_scale": scale, **weights, "prefer_lidar": 0.75, "prefer_camera": 0.25}
 
 
 def trainer_of(scale: float) -> SimpleNamespace:
@@ -64,11 +69,35 @@ def test_figures_are_recorded_and_a_high_scale_is_warned_about(
     scale: float, warns: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
     trainer = trainer_of(scale)
+    monitor = AqrMonitor()
     with caplog.at_level(logging.INFO):
-        AqrMonitor().on_step_end(trainer, None)
+        monitor.on_step_end(trainer, None)
+        monitor.on_step_end(trainer, None)
     assert trainer.recorded[0]["aqr/bias_scale"] == pytest.approx(scale) and "aqr/prefer_lidar" in trainer.recorded[0]
-    assert f"Bias scale {scale:.4f}" in caplog.text and "prefer LiDAR 75 %" in caplog.text
-    assert ("lower max_scale" in caplog.text) == warns
+    assert caplog.text.count(f"Bias scale {scale:.4f}") == 2 and "prefer LiDAR 75 %, camera 25 %" in caplog.text
+    assert caplog.text.count("lower max_scale") == warns  # once, not at every line
+
+
+def test_a_line_says_what_the_variant_has() -> None:
+    maps = {"map_bev_mean": 1.0, "map_bev_std": 0.25, "map_bev_max": 2.0, "feature_change": 0.125}
+    assert describe_figures(maps) == "BEV map 1.000 +- 0.250, at most 2.000  features changed by 12.50 %"
+    assert describe_figures({"route_fused": 0.5, "route_bev": 0.5}) == "fused 50 %  bev 50 %"
+
+
+def test_a_map_at_its_clamp_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Nine of ten BEV cells at 2, the image map below."""
+    bev = torch.full((1, 2, 5), 2.0)
+    bev[0, 0, 0] = 1.0
+    aqr = SimpleNamespace(maps=WeightMaps(bev, torch.ones(1, 6, 2, 2)))
+    renderer = SimpleNamespace(normalize_weights=True, clamp_max=torch.tensor(2.0), set_epoch=lambda epoch: None)
+    head = SimpleNamespace(weight_renderer=renderer, last_aqr=aqr, aqr_scalars=lambda: {"map_bev_max": 2.0, **MAP})
+    trainer = trainer_of(1.0)
+    trainer.plain_model = SimpleNamespace(pts_bbox_head=head)
+    monitor = AqrMonitor()
+    monitor.on_step_end(trainer, None)
+    monitor.on_step_end(trainer, None)
+    warnings = [record.message for record in caplog.records if record.levelno == logging.WARNING]
+    assert len(warnings) == 1 and warnings[0].startswith("90% of the cells of the bev map sit at their clamp")
 
 
 def test_a_model_without_aqr_is_left_alone() -> None:

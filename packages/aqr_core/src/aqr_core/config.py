@@ -40,6 +40,7 @@ SCHEMA: dict[str, tuple[str, ...] | None] = {
         "precision",
         "log_every",
         "val_every",
+        "picture_every",
         "save_every",
         "keep",
         "find_unused_parameters",

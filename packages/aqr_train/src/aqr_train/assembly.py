@@ -19,11 +19,12 @@ from aqr_core.errors import CheckpointError, ConfigError
 from aqr_core.models import build_detector
 from aqr_core.registry import DATASETS, build
 from aqr_train import __version__ as train_version
-from aqr_train.callbacks import AqrMonitor, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
+from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.evaluation import DatasetEvaluation
 from aqr_train.loader import steps_per_epoch
 from aqr_train.param_groups import Grouping, build_grouping
+from aqr_train.pictures.scene import ScenePixels, has_weights
 from aqr_train.schedule import build_schedule
 from aqr_train.seeding import seed_all
 from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
@@ -78,6 +79,8 @@ def build_trainer(
         "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
     }
     callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console), Checkpointer(dump(config), meta)]
+    if settings.picture_every is not None and has_weights(model):
+        callbacks.append(AqrPictures(ScenePixels.of(dataset)))
     if data.val is not None and settings.val_every is not None:
         val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
         check_classes(model, val_set)

@@ -63,6 +63,8 @@ class TrainSettings:
         precision: 'fp32', 'bf16' or 'fp16' arithmetic of the forward pass; weights stay float32.
         log_every: steps per line in the log and in `scalars.jsonl`.
         val_every: steps between validations; 0 validates after the last step only, None never.
+        picture_every: steps between pictures of the AQR weights in TensorBoard; 0 draws after the last step only, None
+            never.
         save_every: steps between checkpoints; 0 saves after the last step only.
         keep: newest checkpoints that stay on disk; 0 keeps all.
         find_unused_parameters: several processes only; for models that leave parameters out of a step.
@@ -74,6 +76,7 @@ class TrainSettings:
     precision: str = "fp32"
     log_every: int = 50
     val_every: int | None = 0
+    picture_every: int | None = None
     save_every: int = 0
     keep: int = 2
     find_unused_parameters: bool = False
@@ -88,6 +91,7 @@ class TrainSettings:
         _whole("train.epochs", self.epochs, 1)
         _whole("train.log_every", self.log_every, 1)
         _whole("train.val_every", self.val_every, 0)
+        _whole("train.picture_every", self.picture_every, 0)
         _whole("train.save_every", self.save_every, 0)
         _whole("train.keep", self.keep, 0)
         if self.grad_clip is not None and not self.grad_clip > 0:

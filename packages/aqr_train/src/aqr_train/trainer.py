@@ -12,8 +12,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import nn
 from torch.optim import Optimizer
 
@@ -76,7 +78,8 @@ class Trainer:
         self.work_dir = work_dir
         self.seed = seed
         self.state = TrainState()
-        self.data_wait_s = 0.0  # time of the current step spent waiting for its batch
+        self.batch: Batch | None = None  # of the current step
+        self.data_wait_s = 0.0  # time that it spent waiting for its batch
         self._train_step = TrainStep(
             self.model, self.optimizer, accelerator, settings.grad_clip, after_update=lambda: self._emit("on_update")
         )
@@ -114,6 +117,11 @@ class Trainer:
         """Hand scalars of the current step to every callback."""
         for callback in self.callbacks:
             callback.on_scalars(self, scalars)
+
+    def record_picture(self, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Hand a (height, width, 3) RGB picture of the current step to every callback; on the main process alone."""
+        for callback in self.callbacks:
+            callback.on_picture(self, name, pixels)
 
     def train_mode(self) -> None:
         """Train mode, frozen parts in eval mode."""
@@ -192,6 +200,7 @@ class Trainer:
                 return
             batch = batch.to(device, non_blocking=on_gpu)
             self.data_wait_s = time.perf_counter() - started
+            self.batch = batch
             yield batch
 
     def _emit(self, event: str, *arguments: Any) -> None:  # noqa: ANN401 - each event has its own arguments

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from aqr_train.callbacks.advice import Advice
 from aqr_train.callbacks.base import Callback
+from aqr_train.routing.clamps import count_clamped
 
 if TYPE_CHECKING:
     from aqr_train.step import StepResult
@@ -17,13 +20,16 @@ logger = logging.getLogger(__name__)
 
 
 class AqrMonitor(Callback):
-    """Does nothing for a model without AQR.
+    """Does nothing for a model without AQR or router.
 
     The scale is put back into its interval after every update, so that a clamp in the forward pass never
     silences its gradient for good. Every `log_every` steps the head's figures of this process's batch are
-    recorded as `aqr/<figure>`: scale, mean, deviation and range of both weights, and the share of queries that
-    prefers each modality.
+    recorded as `aqr/<figure>` (see `AqrOutput.scalars`; of a router the shares of its experts), said in the log, and
+    judged: what asks for attention is warned about, with advice, once.
     """
+
+    def __init__(self) -> None:
+        self._advice = Advice()
 
     def on_epoch_start(self, trainer: Trainer) -> None:
         """Clamp the weight maps as their schedule says for this epoch."""
@@ -46,23 +52,37 @@ class AqrMonitor(Callback):
         if not figures:
             return
         trainer.record({f"aqr/{name}": value for name, value in figures.items()})
-        logger.info(
-            "step %d  Bias scale %s  LiDAR weight %.3f +- %.3f  camera weight %.3f +- %.3f  prefer LiDAR %.0f %%",
-            trainer.state.step,
-            f"{figures['bias_scale']:.4f}" if "bias_scale" in figures else "none",
-            figures["weight_lidar_mean"],
-            figures["weight_lidar_std"],
-            figures["weight_camera_mean"],
-            figures["weight_camera_std"],
-            100 * figures["prefer_lidar"],
-        )
+        logger.info("step %d  %s", trainer.state.step, describe_figures(figures))
         generator = _bias_generator(trainer.plain_model)
-        if generator is not None and figures["bias_scale"] > 0.9 * generator.max_scale:
-            logger.warning(
-                "Bias scale %.3f is above 0.9 of its maximum %.3f; lower max_scale.",
-                figures["bias_scale"],
-                generator.max_scale,
-            )
+        if generator is not None:
+            self._advice.judge("scale", scale=figures["bias_scale"], max_scale=generator.max_scale)
+        renderer = _head_part(trainer.plain_model, "weight_renderer")
+        if renderer is not None:
+            for name, (clamped, cells) in count_clamped(renderer, head.last_aqr).items():
+                self._advice.judge(f"{name} map", at_clamp={name: clamped / cells})
+
+
+def describe_figures(figures: Mapping[str, float]) -> str:
+    """The figures of `aqr_scalars()` as one line of the log; those that a variant has not are left out."""
+    parts = []
+    if "bias_scale" in figures:
+        parts.append(f"Bias scale {figures['bias_scale']:.4f}")
+    for name, word in (("lidar", "LiDAR"), ("camera", "camera")):
+        if f"weight_{name}_mean" in figures:
+            parts.append(f"{word} weight {figures[f'weight_{name}_mean']:.3f} +- {figures[f'weight_{name}_std']:.3f}")
+    if "prefer_lidar" in figures:
+        lidar, camera = 100 * figures["prefer_lidar"], 100 * figures["prefer_camera"]
+        parts.append(f"prefer LiDAR {lidar:.0f} %, camera {camera:.0f} %")
+    for name, word in (("bev", "BEV"), ("image", "image")):
+        if f"map_{name}_mean" in figures:
+            mean, std, top = (figures[f"map_{name}_{kind}"] for kind in ("mean", "std", "max"))
+            parts.append(f"{word} map {mean:.3f} +- {std:.3f}, at most {top:.3f}")
+    if "feature_change" in figures:
+        parts.append(f"features changed by {100 * figures['feature_change']:.2f} %")
+    for name, share in figures.items():
+        if name.startswith("route_"):
+            parts.append(f"{name.removeprefix('route_')} {100 * share:.0f} %")
+    return "  ".join(parts)
 
 
 def _bias_generator(model: nn.Module) -> Any:  # noqa: ANN401 - a module that only AQR v3 has

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 if TYPE_CHECKING:
     from aqr_train.step import StepResult
     from aqr_train.trainer import Trainer
@@ -28,6 +31,9 @@ class Callback:
 
     def on_scalars(self, trainer: Trainer, scalars: Scalars) -> None:
         """Someone called `trainer.record`; values are the same on every process."""
+
+    def on_picture(self, trainer: Trainer, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Someone called `trainer.record_picture`, on the main process alone; (height, width, 3) RGB."""
 
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last step."""

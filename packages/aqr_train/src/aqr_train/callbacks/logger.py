@@ -9,8 +9,10 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
+import numpy as np
 import torch
 from accelerate.utils import gather_object
+from numpy.typing import NDArray
 
 from aqr_core.checkpoint import write_text
 from aqr_train.callbacks.base import Callback, Scalars
@@ -77,6 +79,11 @@ class ScalarLogger(Callback):
         self._file.flush()
         for name, value in scalars.items():
             self._board.add_scalar(name, value, trainer.state.step)
+
+    def on_picture(self, trainer: Trainer, name: str, pixels: NDArray[np.uint8]) -> None:
+        """Hand the picture to TensorBoard."""
+        if self._board is not None:
+            self._board.add_image(name, pixels, trainer.state.step, dataformats="HWC")
 
     def on_close(self, trainer: Trainer) -> None:
         """Close the files."""

@@ -7,6 +7,7 @@ train = dict(
     precision="fp32",
     log_every=50,
     val_every=0,  # after the last step only
+    picture_every=2000,  # of models with AQR
     save_every=2000,
     keep=2,
     find_unused_parameters=False,

@@ -1,0 +1,25 @@
+"""Warnings about AQR while it trains."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from aqr_train.routing.warnings import routing_warnings
+
+logger = logging.getLogger(__name__)
+
+
+class Advice:
+    """Logs what `routing_warnings` finds, each matter once per run instead of at every line."""
+
+    def __init__(self) -> None:
+        self._said: set[str] = set()
+
+    def judge(self, matter: str, **figures: Any) -> None:  # noqa: ANN401 - arguments of routing_warnings
+        """Hand the figures of one matter to the rules, unless it has been warned about."""
+        if matter in self._said:
+            return
+        for warning in routing_warnings(**figures):
+            logger.warning(warning)
+            self._said.add(matter)
