@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from html.parser import HTMLParser
 
 import pytest
+from PIL import Image
 
 from aqr_eval.evaluation import evaluate
 from aqr_eval.ground_truth import load_ground_truth
@@ -13,7 +15,7 @@ from aqr_eval.nuscenes.errors import AqrError, DataError, SubmissionError
 from aqr_eval.report import build_report
 from aqr_eval.submission import load_submission
 
-VOID = {"meta", "input", "br"}
+VOID = {"meta", "input", "br", "img"}
 
 
 class Outline(HTMLParser):
@@ -164,3 +166,37 @@ def test_bad_input_is_one_sentence(build, tmp_path, changes, error, message):
         build(**changes)
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("*report.html*"))
+
+
+def test_figures_travel_with_the_page(build, tmp_path):
+    """The bytes of the files are in the page, below their captions; a click enlarges and a click closes."""
+    for name, kind in (("a.png", "PNG"), ("b", "JPEG")):
+        Image.new("RGB", (4, 3), (200, 30, 30)).save(tmp_path / name, kind)
+    page = build(samples=0, figures={"<v3>": tmp_path / "a.png", "v1": tmp_path / "b"}).read_text()
+    parts = outline(page)
+    assert {"Pictures", "<v3>", "v1"} <= set(parts.text)
+    uris = [address for address in parts.addresses if address.startswith("data:image")]
+    assert [uri.partition(",")[0] for uri in uris] == ["data:image/png;base64", "data:image/jpeg;base64"]
+    assert base64.b64decode(uris[0].partition(",")[2]) == (tmp_path / "a.png").read_bytes()
+    assert {"pictures", "picture-0", "picture-1"} <= set(parts.ids)
+    assert parts.addresses.count("#pictures") == 2 and 'alt="&lt;v3&gt;"' in page
+
+
+def test_without_figures_there_is_no_such_section(build):
+    assert "Pictures" not in outline(build(samples=0).read_text()).text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "figure.png is missing"),
+        (b"no picture", "figure.png cannot be decoded"),
+        (b"GIF89a\1\0\1\0\x80\0\0\0\0\0\xff\xff\xff,\0\0\0\0\1\0\1\0\0\2\2D\1\0;", "is a GIF file: convert it to PNG"),
+    ],
+)
+def test_a_bad_figure_is_named(build, tmp_path, content, message):
+    path = tmp_path / "figure.png"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        build(samples=0, figures={"broken": path})

@@ -16,11 +16,11 @@ def test_command_writes_the_page_and_says_where(dataroot, submissions, tmp_path,
     add_parser(parser.add_subparsers())
     out = tmp_path / "deep" / "report.html"
     words = ["report", "--dataroot", dataroot, "--version", "v1.0-mini", "--split", "all", "--samples", "1"]
-    words += ["--out", out]
+    words += ["--out", out, "--figure", f"weights & windows={dataroot / 'samples' / 'CAM_FRONT' / '0.jpg'}"]
     words += ["--submission", *(f"{name}={path}" for name, path in submissions.items())]
     args = parser.parse_args(list(map(str, words)))
     assert args.func(args) == 0
-    assert out.is_file()
+    assert 'alt="weights &amp; windows"' in out.read_text()
     assert str(out) in capsys.readouterr().out
 
 

@@ -19,6 +19,7 @@ from rich.markup import escape
 from aqr_train.steps import VERSION, StepRunner
 
 SCENES = 75  # 60 for training, 15 held out
+SHOWN = (13, 40, 67)  # held-out keyframes whose weights are drawn
 SEED = 7  # the shipped baseline was trained on scenes of another seed
 
 
@@ -64,22 +65,31 @@ def run_demo(out: Path, *, scratch: bool) -> Path:
     runner.step(
         "AQR v3 from random weights" if scratch else "AQR v3 from the baseline, backbones frozen",
         trained / "checkpoints" / "latest",
-        ["python", "-m", "aqr_train", config, "--work-dir", trained, *on_data],
+        ["python", "-m", "aqr_train", config, "--work-dir", trained, *on_data, "train.picture_every=100"],
     )
     runner.step(
         "AQR v3 on the held-out scenes",
         submissions["v3"],
         ["aqr", "predict", config, "--checkpoint", trained, "--out", submissions["v3"], *on_data],
     )
+    pictures = trained / "pictures"
+    figures = [pictures / f"frame_{frame:04d}.png" for frame in SHOWN]
+    runner.step(
+        "Weights and bias windows on held-out keyframes",
+        figures[-1],
+        ["aqr", "show", "weights", "--checkpoint", trained, "--frame", *SHOWN, "--out", pictures],
+    )
     split = ["--dataroot", data, "--version", VERSION, "--split", "val"]
     for name, path in submissions.items():
         split += ["--submission", f"{name}={path}"]
     metrics = trained / "metrics.json"
     runner.step("The nuScenes metric", metrics, ["aqr-eval", "score", *split, "--out", metrics])
+    shown = [f"AQR v3, held-out keyframe {frame}={path}" for frame, path in zip(SHOWN, figures, strict=True)]
+    scalars = f"v3={trained / 'scalars.jsonl'}"
     runner.step(
         "The report",
         report,
-        ["aqr-eval", "report", *split, "--scalars", f"v3={trained / 'scalars.jsonl'}", "--out", report],
+        ["aqr-eval", "report", *split, "--scalars", scalars, "--figure", *shown, "--out", report],
     )
     runner.console.rule(f"[bold]{(time.monotonic() - started) / 60:.1f} minutes", align="left")
     runner.console.print(f"Report: {escape(str(report.resolve()))}", soft_wrap=True)

@@ -16,6 +16,7 @@ from aqr_eval.report.boxes import DrawnBoxes
 from aqr_eval.report.colors import SUBMISSION_COLORS
 from aqr_eval.report.curves import precision_recall, training
 from aqr_eval.report.page import Section, assemble, scene_viewer
+from aqr_eval.report.pictures import gallery, picture_uri
 from aqr_eval.report.scalars import read_scalars
 from aqr_eval.report.scene import choose_samples, find_keyframe, scene_block
 from aqr_eval.report.tables import class_table, headline_table
@@ -29,6 +30,7 @@ _CLASSES_LEAD = (
 )
 _CURVES_LEAD = "Each curve ends at the largest recall that the predictions reach; the number is the AP of the class."
 _TRAINING_LEAD = "Values over the optimiser step; a noisy series is drawn pale, with its moving average on top."
+_PICTURES_LEAD = "Click a picture to enlarge it."
 _SAMPLES_LEAD = (
     "Boxes that the metric counts: inside the range of their class, true ones with at least one LiDAR or radar point, "
     "predicted ones with a score of at least {threshold:g}. Click an image to enlarge it; rest on a box to read it."
@@ -43,6 +45,7 @@ def build_report(
     submissions: Mapping[str, str | Path],
     out: str | Path,
     scalars: Mapping[str, str | Path] | None = None,
+    figures: Mapping[str, str | Path] | None = None,
     title: str = "3D detection on nuScenes",
     samples: int | Sequence[str] = 4,
     score_threshold: float = 0.2,
@@ -56,6 +59,7 @@ def build_report(
         submissions: name -> results JSON; the first is the reference of the differences.
         out: the HTML file; written under a temporary name and renamed.
         scalars: name -> scalars.jsonl of a training run; a submission's name gives the run its colour.
+        figures: caption -> PNG or JPEG file to show on the page.
         title: heading of the page.
         samples: how many samples to picture, spread over the scenes, or their tokens.
         score_threshold: pictures leave out predictions that score less; the metric sees them all.
@@ -65,13 +69,14 @@ def build_report(
 
     Raises:
         AqrError: no or too many names, or a threshold or count out of range.
-        DataError: tables, images, points or logs are missing or broken, or a token is not in the split.
+        DataError: tables, images, points, logs or figures are missing or broken, or a token is not in the split.
         SubmissionError: a results file breaks the format or does not cover the split.
     """
     scalars = scalars or {}
     names = list(dict.fromkeys([*submissions, *scalars]))
     _check_arguments(submissions, names, samples, score_threshold)
     logs = {name: read_scalars(Path(path)) for name, path in scalars.items()}
+    pictures = {caption: picture_uri(Path(path)) for caption, path in (figures or {}).items()}
     truth = load_ground_truth(dataroot, version, split)
     loaded = {name: load_submission(path) for name, path in submissions.items()}
     metrics = {name: evaluate(truth, submission) for name, submission in loaded.items()}
@@ -83,6 +88,8 @@ def build_report(
     if logs:
         colors = {run: names.index(run) for run in logs}
         sections.append(Section("Training", _TRAINING_LEAD, training(logs, colors)))
+    if pictures:
+        sections.append(Section("Pictures", _PICTURES_LEAD, gallery(pictures)))
     if samples:
         tables = NuScenesTables(dataroot, version)
         scenes = [scene for scene in scenes_of(split, version, dataroot) if scene in tables.scene_names]

@@ -38,6 +38,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="[NAME=]PATH",
         help="scalars.jsonl of the training run behind a submission, or of any other run",
     )
+    parser.add_argument(
+        "--figure",
+        nargs="+",
+        action="extend",
+        default=[],
+        metavar="[CAPTION=]PATH",
+        help="PNG or JPEG file to show on the page, e.g. of aqr show; may be repeated",
+    )
     parser.add_argument("--title", default="3D detection on nuScenes", help="heading of the page")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--samples", type=int, default=4, help="how many samples to picture, spread over the scenes")
@@ -57,6 +65,7 @@ def run(args: argparse.Namespace) -> int:
             split=args.split,
             submissions=parse_named_paths(args.submission, "--submission"),
             scalars=parse_named_paths(args.scalars, "--scalars"),
+            figures=parse_named_paths(args.figure, "--figure"),
             out=args.out,
             title=args.title,
             samples=args.sample_token if args.sample_token else args.samples,
