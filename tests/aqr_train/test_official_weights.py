@@ -135,8 +135,10 @@ def test_what_each_file_leaves_open(model: nn.Module, official, rows: Rows, tmp_
 GEOMETRIES = {
     FUSION: UPSTREAM_0100,
     "cmt_aqr_voxel0100_r50_800x320_cbgs": UPSTREAM_0100,
+    "cmt_aqr_v1_voxel0100_r50_800x320_cbgs": UPSTREAM_0100,
     f"{FUSION}_metric": METRIC_0100,
     "cmt_voxel0075_vov_1600x640_cbgs": UPSTREAM_0075,
+    "cmt_aqr_voxel0075_vov_1600x640_cbgs": UPSTREAM_0075,
     "cmt_lidar_voxel0075_cbgs": UPSTREAM_0075,
     "cmt_camera_vov_1600x640_cbgs": BevGeometry(UPSTREAM_0100.point_cloud_range),
 }
@@ -156,6 +158,10 @@ def test_official_weights_are_refused_by_the_metric_grid(official) -> None:
 def test_the_demo_starts_aqr_from_the_shipped_baseline(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "aqr_core.checkpoint")
     build_model(load_config("cmt_aqr_tiny"))
-    first, absent = caplog.messages
+    first, *remarks = caplog.messages
     assert read_weights_file(SHIPPED / "cmt_tiny").geometry == BevGeometry.from_config(load_config("cmt_tiny").model)
-    assert first.endswith("loaded 365 tensors") and "initial 17: AQR, which the file does not hold" in absent
+    assert first.endswith("loaded 365 tensors")
+    assert "initial 16: AQR weight generator, which the file does not hold: it starts neutral" in remarks[0]
+    assert "initial 1: AQR attention bias (v3), which the file does not hold" in remarks[1]
+    assert "initial: pts_bbox_head.aqr_weight_generator.bev_type_embed, " in remarks[2]
+    assert remarks[3].endswith("initial: pts_bbox_head.attention_bias_generator.bias_scale")

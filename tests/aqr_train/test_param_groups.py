@@ -116,3 +116,11 @@ def test_lr_mult_0_is_frozen_and_says_so(caplog: pytest.LogCaptureFixture) -> No
 def test_wrong_rules(rules: dict, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         build_grouping(Net(), 1.0, 0.0, rules)
+
+
+def test_a_pattern_of_buffers_warns(caplog: pytest.LogCaptureFixture) -> None:
+    """Such is a scale that a config fixes while the groups still name it."""
+    with caplog.at_level(logging.WARNING):
+        grouping = build_grouping(Net(), 1.0, 0.01, {"neck.1.running_mean": {"lr_mult": 0.5}})
+    assert "'neck.1.running_mean' matches buffers only, which do not train" in caplog.text
+    assert [group.pattern for group in grouping.groups] == [REST]

@@ -2,7 +2,7 @@
 
 A rule is `pattern: dict(lr_mult=1.0, decay_mult=1.0, frozen=False, norm_eval=False)`. For each parameter the
 longest matching pattern wins and replaces shorter ones whole. A pattern without any match is an error; one
-whose matches are all frozen by the model itself or taken over by longer patterns is a warning.
+whose matches are all frozen by the model itself, buffers, or taken over by longer patterns is a warning.
 
 Frozen means no gradient, not in the optimiser, and every module whose parameters are all frozen in eval mode, so
 that dropout is off and normalisation statistics stay as they are. `lr_mult=0` is that too, and says so. `norm_eval`
@@ -114,6 +114,9 @@ def build_grouping(
 
     for pattern, rule in parsed.items():
         matched = fnmatch.filter(parameters, pattern)
+        if not matched and fnmatch.filter((name for name, _ in model.named_buffers()), pattern):
+            logger.warning("optimizer.param_groups '%s' matches buffers only, which do not train.", pattern)
+            continue
         if not matched:
             raise ConfigError(f"optimizer.param_groups '{pattern}' matches no parameter.{_near(pattern, parameters)}")
         if not any(owner[name] == pattern for name in matched):

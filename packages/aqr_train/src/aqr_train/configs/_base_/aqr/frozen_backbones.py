@@ -1,4 +1,4 @@
-"""Fine-tuning groups that v3 at full size and every tiny AQR config share: factors of the rate, backbones frozen."""
+"""Groups of fine-tuning with frozen backbones, as factors of the rate: those of CMT's parts, then those of AQR's."""
 
 _finetuning = {
     # `pts_voxel_encoder` averages points and has no parameter to freeze.
@@ -11,6 +11,6 @@ _finetuning = {
     "pts_bbox_head.shared_conv.*": dict(lr_mult=0.5),
     "pts_bbox_head.reference_points.*": dict(lr_mult=0.3),
     "pts_bbox_head.task_heads.*": dict(lr_mult=0.8),
-    "pts_bbox_head.aqr_weight_generator.*": dict(lr_mult=1.0),
 }
+_generator_group = {"pts_bbox_head.aqr_weight_generator.*": dict(lr_mult=1.0)}
 _scale_group = {"pts_bbox_head.attention_bias_generator.bias_scale": dict(lr_mult=0.5)}

@@ -15,6 +15,7 @@ _optimizer = dict(
         **_base_._finetuning,
         "pts_bbox_head.bev_embedding.*": dict(lr_mult=0.5),
         "pts_bbox_head.rv_embedding.*": dict(lr_mult=0.5),
+        **_base_._generator_group,
         **_base_._scale_group,
     },
 )
