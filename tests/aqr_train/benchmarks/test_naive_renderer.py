@@ -58,8 +58,8 @@ def test_equals_the_loop(method: str, composition: str, views: str, dtype: torch
 @pytest.mark.parametrize("composition", COMPOSITIONS)
 @pytest.mark.parametrize("method", METHODS)
 def test_gradients_equal_those_of_the_loop(method: str, composition: str) -> None:
-    renderer = WeightRenderer(render_method=method, composition=composition, max_weight_clamp=1.8).double()
-    weights, cells = scattered_queries(1, SHAPES, batch=1, queries=6)
+    renderer = WeightRenderer(render_method=method, composition=composition, max_weight_clamp=6.0).double()
+    weights, cells = scattered_queries(1, MapShapes((3, 4), (2, 2, 3)), batch=1, queries=12)
     gradients = []
     for render in (renderer, lambda w, c: render_naively(renderer, w, c)):
         leaf = weights.clone().requires_grad_()

@@ -61,7 +61,7 @@ def _render_map(renderer: WeightRenderer, shape: tuple[int, int], hits: Iterable
             for x in range(max(0, col - reach), min(shape[1], col + reach + 1)):
                 share = _share(kernel, y - row, x - col)
                 if kernel.method == "direct":
-                    total[y, x] = torch.maximum(total[y, x], weight) if shares[y, x] else weight
+                    total[y, x] = torch.maximum(total[y, x].clone(), weight) if shares[y, x] else weight
                 else:
                     total[y, x] += share * (weight - 1 if is_mean else weight)
                 shares[y, x] += share
