@@ -25,7 +25,7 @@ class Variant:
     """What the weights of a model mean.
 
     Attributes:
-        name: 'v1', 'v2' or 'v3'.
+        name: 'v1', 'v2' or 'v3'; v2 that keeps nothing of the original feature is v1.
         bounds: range of the weights.
         neutral: weight that changes nothing.
         scale: of the attention bias, and its maximum; None without one.
@@ -45,7 +45,7 @@ class Variant:
         bias = head.attention_bias_generator
         if bias is not None:
             return cls("v3", bounds, 0.0, bias.scale.item(), float(bias.max_scale))
-        return cls("v2" if head.feature_modulator.residual_connection else "v1", bounds, 1.0)
+        return cls("v1" if head.feature_modulator.share == 1 else "v2", bounds, 1.0)
 
 
 @dataclass(frozen=True)

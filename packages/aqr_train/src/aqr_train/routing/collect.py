@@ -137,9 +137,14 @@ def routing_head(model: nn.Module) -> Any:  # noqa: ANN401 - a CmtHead with AQR
     """The head of a model whose queries have weights.
 
     Raises:
-        ConfigError: the model has no AQR.
+        ConfigError: the model has no AQR, or a router in its place.
     """
     head: Any = getattr(model, "pts_bbox_head", None)
+    if hasattr(head, "last_route"):
+        raise ConfigError(
+            f"{type(head).__name__} gives each query to one of three experts and weighs no sensors, so there are no "
+            "weights to analyze; read the shares of its experts as aqr/route_* in the scalars of its run."
+        )
     if getattr(head, "aqr", None) is None:
         raise ConfigError(
             f"The head {type(head).__name__} of this model has no AQR, so its queries have no weights to analyze; "

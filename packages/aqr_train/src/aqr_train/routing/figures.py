@@ -121,7 +121,7 @@ def draw_attention(analysis: Analysis) -> Figure:
     left.grid(axis="y", alpha=0.3)
     right.set(xlabel="attention on LiDAR tokens, mean over the layers, %", xlim=(-3, 103))
     right.set_yticks(range(len(labels)), [label.replace("_", " ") for label in labels])
-    right.set_ylim(len(labels) - 0.5, -0.5)
+    right.set_ylim(max(len(labels), 1) - 0.5, -0.5)
     right.grid(alpha=0.3)
     figure.legend(
         *left.get_legend_handles_labels(), loc="outside lower center", ncols=len(runs) + 1, fontsize=9, frameon=False
