@@ -109,18 +109,19 @@ def test_bias_moves_attention_to_the_window(build_v3, tiny_inputs):
 
 
 def test_bias_values_by_hand(build_v3, tiny_inputs):
-    head = build_v3(bias=dict(window_size=[2, 3], use_gaussian_window=True, gaussian_sigma=1.0, max_scale=4.0))
+    window = dict(window_size=[2, 3], use_gaussian_window=True, gaussian_sigma=1.0)
+    head = build_v3(bias=dict(**window, max_scale=4.0, attention_backend="dense"))
     bev, images, lidar2img, pad_shape = tiny_inputs
     reference = torch.tensor([[[0.5125, 0.5125, 0.5]]])  # x = y = 0.8 m: cell (20, 20) of 1.6 m
     cells = head.locate(reference, lidar2img[:1], MapShapes((40, 40), None), pad_shape)
     bias = head.attention_bias_generator(torch.tensor([[[0.8, -3.0]]]), cells)
-    dense = bias.dense.detach().view(40, 40)
+    dense = bias.value.detach().view(40, 40)
     assert int((dense != 0).sum()) == 9
     assert float(dense[20, 20]) == pytest.approx(2.0)  # 2.5 * 0.8
     assert float(dense[19, 20]) == pytest.approx(2.0 * 0.60653066)  # exp(-1/2)
     assert float(dense[21, 21]) == pytest.approx(2.0 * 0.36787944)  # exp(-1)
     bias = head.attention_bias_generator(torch.tensor([[[3.0, 0.0]]]), cells)
-    assert float(bias.dense.detach().max()) == pytest.approx(4.0)  # min(5, max_scale), reached before the fall-off
+    assert float(bias.value.detach().max()) == pytest.approx(4.0)  # min(5, max_scale), reached before the fall-off
 
 
 def test_scale_returns_into_its_interval():
@@ -186,7 +187,7 @@ def test_wrong_map_shape_names_both(build_v3, tiny_inputs):
         (dict(min_scale=-1.0), "min_scale -1.0"),
         (dict(bias_scale=9.0), r"bias_scale is 9.0.*\[0.5, 5.0\]"),
         (dict(gaussian_sigma=0.0), "gaussian_sigma is 0.0"),
-        (dict(attention_backend="flex"), "'flex'.*'auto', 'dense', 'window'"),
+        (dict(attention_backend="flash"), "'flash'.*'auto', 'dense', 'window', 'flex'"),
         (dict(window_size=0), "window_size is 0"),
         (dict(views="best"), "'best'"),
     ],

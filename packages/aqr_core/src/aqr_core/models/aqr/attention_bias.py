@@ -8,9 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.aqr.biased_attention import BACKENDS, ModalityBias, WindowBias
+from aqr_core.models.aqr.backends import check_backend, choose_backend
+from aqr_core.models.aqr.bias_rule import BiasRule
+from aqr_core.models.aqr.dense_attention import DenseBias
+from aqr_core.models.aqr.flex_attention import FlexBias, biased_score
+from aqr_core.models.aqr.global_bias import ModalityBias
+from aqr_core.models.aqr.precision import at_least_float32
 from aqr_core.models.aqr.projection import QueryCells
-from aqr_core.models.aqr.windows import build_windows, check_views, check_window_edges
+from aqr_core.models.aqr.window_attention import WindowBias
+from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views, check_window_edges
+from aqr_core.models.head.attention import AttentionBias
 from aqr_core.registry import MODELS
 
 LARGEST_BIAS = 5.0
@@ -29,7 +36,7 @@ class AttentionBiasGenerator(nn.Module):
         use_gaussian_window: g falls off as exp(-d^2 / 2 sigma^2) with the distance d in cells, else g = 1.
         gaussian_sigma: that sigma.
         fp16: a materialised bias is stored in half precision when queries are; everything before is float32.
-        attention_backend: 'auto', 'dense' or 'window'.
+        attention_backend: 'auto', 'dense', 'window' or 'flex': how the attention is computed, not what comes out.
         views: 'all' or 'first' of the cameras that see a query.
     """
 
@@ -59,10 +66,6 @@ class AttentionBiasGenerator(nn.Module):
             )
         if gaussian_sigma <= 0:
             raise ConfigError(f"gaussian_sigma is {gaussian_sigma}; it must be above 0 cells.")
-        if attention_backend not in BACKENDS:
-            raise ConfigError(
-                f"attention_backend is {attention_backend!r}; this version has {', '.join(map(repr, BACKENDS))}."
-            )
         self.window_size = check_window_edges("window_size", window_size)
         self.views = check_views(views)
         self.min_scale = min_scale
@@ -71,7 +74,7 @@ class AttentionBiasGenerator(nn.Module):
         self.use_gaussian_window = use_gaussian_window
         self.gaussian_sigma = gaussian_sigma
         self.fp16 = fp16
-        self.attention_backend = attention_backend
+        self.attention_backend = check_backend(attention_backend)
         initial = torch.tensor(float(bias_scale))
         if learnable_scale:
             self.bias_scale = nn.Parameter(initial)
@@ -91,18 +94,35 @@ class AttentionBiasGenerator(nn.Module):
         """
         self.bias_scale.clamp_(self.min_scale, self.max_scale)
 
-    def forward(self, weights: Tensor, cells: QueryCells) -> WindowBias | ModalityBias:
-        """(B, Q, 2) weights and where the queries are -> bias of the cross-attention logits."""
-        limit = min(LARGEST_BIAS, self.max_scale)
-        strength = self.scale * weights.float()  # (B, Q, 2)
-        shapes = cells.shapes
+    @property
+    def rule(self) -> BiasRule:
+        """The windows, and the bias in them."""
+        sigma = self.gaussian_sigma if self.use_gaussian_window else None
+        return BiasRule(self.window_size, self.views, sigma, limit=min(LARGEST_BIAS, self.max_scale))
+
+    def forward(self, weights: Tensor, cells: QueryCells) -> AttentionBias:
+        """(B, Q, 2) weights and where the queries are -> bias of the cross-attention logits.
+
+        All that the layers share is made here, once and outside of what a layer may recompute.
+        """
+        strength = self.scale * at_least_float32(weights)  # (B, Q, 2)
+        rule, num_tokens = self.rule, cells.shapes.num_tokens
         if not self.use_local_bias:
-            return ModalityBias(
-                strength.clamp(-limit, limit), shapes.num_bev, shapes.num_tokens, self.attention_backend, self.fp16
-            )
-        windows = build_windows(cells, self.window_size, self.views)
-        value = torch.where(windows.is_camera, strength[..., 1:], strength[..., :1])  # (B, Q, W)
-        if self.use_gaussian_window:
-            value = value * torch.exp(-windows.distance_sq / (2 * self.gaussian_sigma**2))
-        value = torch.where(windows.valid, value.clamp(-limit, limit), 0.0)
-        return WindowBias(windows.index, value, shapes.num_tokens, self.attention_backend, self.fp16)
+            bias = ModalityBias(strength.clamp(-rule.limit, rule.limit), cells.shapes.num_bev, num_tokens)
+            return DenseBias(bias.dense, self.fp16) if self.attention_backend == "dense" else bias
+        window = sum(edge**2 for edge in rule.edges)
+        backend = choose_backend(self.attention_backend, strength.device, window, num_tokens)
+        if backend == "flex" and not (torch.is_grad_enabled() and strength.requires_grad):
+            return FlexBias(biased_score(strength, cells, rule), gradient=None)
+        windows = build_windows(cells, rule.edges, rule.views)
+        value = window_values(strength, windows, rule)
+        if backend == "dense":
+            return DenseBias.of_windows(windows, value, num_tokens, self.fp16)
+        by_pairs = WindowBias(windows, value)
+        return FlexBias(biased_score(strength, cells, rule), by_pairs) if backend == "flex" else by_pairs
+
+
+def window_values(strength: Tensor, windows: WindowTable, rule: BiasRule) -> Tensor:
+    """(B, Q, 2) strengths -> (P,) bias of the valid slots of the windows."""
+    per_slot = torch.where(windows.is_camera, strength[..., 1:], strength[..., :1])  # (B, Q, W)
+    return rule.value(per_slot, windows.distance_sq).flatten().index_select(0, windows.slot)

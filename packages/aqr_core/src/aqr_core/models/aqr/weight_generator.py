@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.precision import at_least_float32
 from aqr_core.models.aqr.projection import MapShapes, QueryCells
-from aqr_core.models.aqr.window_products import flat_rows, gather_windows, pick_heads, spread_heads
+from aqr_core.models.aqr.window_softmax import attend_to_windows
 from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views, check_window_edges
 from aqr_core.models.head.attention import PackedAttention
 from aqr_core.models.head.transformer import FFN
 from aqr_core.registry import MODELS
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": torch.tanh,  # [-1, 1], neutral at 0: for v3
-    "sigmoid2": lambda x: 2 * torch.sigmoid(x),  # [0, 2], neutral at 1: for v1 and v2
-    "sigmoid": torch.sigmoid,  # [0, 1]: the historical setting
+
+class Activation(NamedTuple):
+    """What makes a weight of a number, and the weight that changes nothing."""
+
+    squash: Callable[[Tensor], Tensor]
+    neutral: float
+
+
+ACTIVATIONS = {
+    "tanh": Activation(torch.tanh, neutral=0.0),  # [-1, 1]: for v3
+    "sigmoid2": Activation(lambda x: 2 * torch.sigmoid(x), neutral=1.0),  # [0, 2]: for v1 and v2
+    "sigmoid": Activation(torch.sigmoid, neutral=1.0),  # [0, 1]: the historical setting, at 0.5 for the number 0
 }
 
 
@@ -29,15 +38,10 @@ class WindowAttention(PackedAttention):
 
     def forward_windows(self, query: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
         """(B, Q, C), (B, T, C), (B, T, C) -> (B, Q, C); zero before the output bias where a window is empty."""
-        query, key, value = self.project(query, key, value)
-        rows = flat_rows(windows.index, key.shape[1])
-        k, v = gather_windows(key, rows), gather_windows(value, rows)  # (B * Q, W, C)
-        scale = math.sqrt(self.embed_dims // self.num_heads)
-        logits = spread_heads(query, self.num_heads) @ k.mT / scale  # (B * Q, A, W)
-        valid = windows.valid.flatten(0, 1).unsqueeze(1)
-        share = logits.masked_fill(~valid, torch.finfo(logits.dtype).min).softmax(dim=-1) * valid
-        share = F.dropout(share, self.dropout, self.training)
-        return self.out_proj(pick_heads(share @ v, len(query)))
+        q, k, v = (self.split_heads(x) for x in self.project(query, key, value))
+        pairs = windows.pairs(num_tokens=k.shape[2], heads=self.num_heads)
+        out = attend_to_windows(q, k, v, pairs, self.dropout if self.training else 0.0)
+        return self.out_proj(out.transpose(1, 2).flatten(2))
 
 
 class _WindowAttentionBlock(nn.Module):
@@ -145,14 +149,14 @@ class AQRWeightGenerator(nn.Module):
         with torch.random.fork_rng(devices=[memory.device] if memory.is_cuda else []):
             for layer in self.layers:
                 x = layer(x, query_pos, key, memory, windows)
-        raw = self.predictor(x).float()
-        has_window = windows.valid.any(dim=-1, keepdim=True)
-        return ACTIVATIONS[self.activation](torch.where(has_window, raw, 0.0))
+        raw = at_least_float32(self.predictor(x))
+        squash, neutral = ACTIVATIONS[self.activation]
+        return torch.where(windows.valid.any(dim=-1, keepdim=True), squash(raw), neutral)
 
     @property
     def weight_range(self) -> tuple[float, float]:
         """Lowest and highest weight, which no query reaches."""
-        low, high = ACTIVATIONS[self.activation](torch.tensor([-math.inf, math.inf])).tolist()
+        low, high = ACTIVATIONS[self.activation].squash(torch.tensor([-math.inf, math.inf])).tolist()
         return low, high
 
     def _check_shapes(self, shapes: MapShapes) -> None:

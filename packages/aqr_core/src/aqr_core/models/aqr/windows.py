@@ -6,18 +6,20 @@ Tokens are ordered BEV row-major first, then camera, row, column.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.aqr.projection import QueryCells
+from aqr_core.models.aqr.window_pairs import WindowPairs
 
 VIEWS = ("all", "first")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WindowTable:
     """Tokens near each query; every valid token of a query appears once.
 
@@ -32,11 +34,28 @@ class WindowTable:
     valid: Tensor
     is_camera: Tensor
     distance_sq: Tensor
+    _pairs: dict[tuple[int, int], WindowPairs] = field(default_factory=dict, init=False, repr=False)
+
+    @cached_property
+    def slot(self) -> Tensor:
+        """(P,) the valid slots in the flattened table, ascending: the order of the pairs."""
+        return self.valid.flatten().nonzero().squeeze(1)
+
+    def pairs(self, num_tokens: int, heads: int) -> WindowPairs:
+        """The valid slots as pairs of rows, made once for all layers and their backward passes."""
+        if (num_tokens, heads) not in self._pairs:
+            self._pairs[num_tokens, heads] = WindowPairs.build(self.index, self.slot, num_tokens, heads)
+        return self._pairs[num_tokens, heads]
+
+
+def first_offset(edge: int) -> int:
+    """Where a window starts: centred for odd edges, one more cell below and right for even ones."""
+    return -((edge - 1) // 2)
 
 
 def window_offsets(edge: int, device: torch.device) -> Tensor:
-    """(edge * edge, 2) row and column offsets: centred for odd edges, one more below and right for even ones."""
-    offset = torch.arange(edge, device=device) - (edge - 1) // 2
+    """(edge * edge, 2) row and column offsets."""
+    offset = torch.arange(edge, device=device) + first_offset(edge)
     return torch.cartesian_prod(offset, offset)
 
 
@@ -59,7 +78,7 @@ def build_windows(cells: QueryCells, edges: tuple[int, int], views: str = "all")
         is_camera.append(torch.zeros(len(offsets), dtype=torch.bool, device=device))
         distance_sq.append(offsets.square().sum(dim=-1))
     if cells.shapes.image is not None:
-        camera, seen = _seeing_cameras(cells.visible, views)  # (B, Q, S)
+        camera, seen = _compact_cameras(seeing_cameras(cells.visible, views))  # (B, Q, S)
         cell = cells.image_cell.gather(2, camera.unsqueeze(-1).expand(-1, -1, -1, 2))
         offsets = window_offsets(edges[0], device)
         rows, cols = cells.shapes.image[1:]
@@ -77,6 +96,11 @@ def build_windows(cells: QueryCells, edges: tuple[int, int], views: str = "all")
         is_camera=torch.cat(is_camera),
         distance_sq=torch.cat(distance_sq).float(),
     )
+
+
+def seeing_cameras(visible: Tensor, views: str) -> Tensor:
+    """(B, Q, N) bool, the cameras in which a query has a window: all that see it, or the first of them."""
+    return visible & (visible.cumsum(dim=-1) == 1) if views == "first" else visible
 
 
 def check_window_edges(name: str, edges: int | Sequence[int]) -> tuple[int, int]:
@@ -106,9 +130,8 @@ def _tokens(cell: Tensor, present: Tensor, offsets: Tensor, shape: tuple[int, in
     return row * shape[1] + col, inside
 
 
-def _seeing_cameras(visible: Tensor, views: str) -> tuple[Tensor, Tensor]:
+def _compact_cameras(visible: Tensor) -> tuple[Tensor, Tensor]:
     """(B, Q, N) -> (B, Q, S) camera ids and whether they see the query; S is the most that any query needs."""
     seen, camera = visible.to(torch.uint8).sort(dim=-1, descending=True, stable=True)
-    most = 1 if views == "first" else int(visible.sum(dim=-1).max()) if visible.numel() else 0
-    most = min(most, visible.shape[-1])
+    most = int(visible.sum(dim=-1).max()) if visible.numel() else 0
     return camera[..., :most], seen[..., :most].bool()
