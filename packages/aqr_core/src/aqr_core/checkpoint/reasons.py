@@ -46,7 +46,9 @@ _PARTS = (
     _Part(
         "MoME router",
         (f"{_TRANSFORMER}encoder.", f"{_TRANSFORMER}selected_cls."),
-        "it chooses one of three decodings per query, here every query reads both modalities",
+        "it chooses one of three decodings per query, here every query reads both modalities; config "
+        "mome_voxel0075_vov_1600x640_cbgs has it",
+        "it starts with every query at the fused expert",
     ),
     _Part(
         "MoME camera code",
