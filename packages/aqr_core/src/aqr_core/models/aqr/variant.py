@@ -116,7 +116,9 @@ def build_aqr(
             "aqr_config with renderer_config and modulator_config."
         )
     allowed = ("tanh",) if attention_bias_config is not None else ("sigmoid2", "sigmoid")
-    generator = build({"activation": allowed[0], **(blocks["aqr_config"] or {})}, MODELS)
+    generator_config = blocks["aqr_config"]
+    assert generator_config is not None
+    generator = build({"activation": allowed[0], **generator_config}, MODELS)
     if generator.activation not in allowed:
         raise ConfigError(
             f"aqr_config.activation is {generator.activation!r}, but with {given[-1]} it must be one of "

@@ -374,7 +374,8 @@ class CmtHead(nn.Module):
             if working is None:
                 raise ConfigError("aqr_loss needs to know which sensors work; give `loss` the tensor Batch.working.")
             assert out.aqr is not None
-            losses["loss_aqr"] = self.sensor_loss(out.aqr.weights, working, self.aqr_weight_generator.weight_range)
+            generator: Any = self.aqr_weight_generator
+            losses["loss_aqr"] = self.sensor_loss(out.aqr.weights, working, generator.weight_range)
         return losses
 
     @torch.no_grad()
