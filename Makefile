@@ -24,7 +24,7 @@ TYPED        := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/a
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-mmdet3d format lint types test test-gpu demo demo-scratch baseline lock clean
+.PHONY: help setup setup-mmdet3d format lint types test test-gpu demo demo-scratch baseline ablation lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -76,6 +76,9 @@ demo-scratch: setup  ## the same without the shipped baseline
 
 baseline: setup  ## train the shipped baseline again (hours on a CPU)
 	$(BIN)/python -m aqr_train.baseline
+
+ablation: setup  ## train and compare baseline, AQR v1, v2, v3 and router
+	$(BIN)/python -m aqr_train.ablation
 
 # One resolution for Python 3.10 to 3.12; uv keeps the versions that still fit. The CUDA packages in it are
 # what torch asks for where its CUDA build is installed; its CPU build asks for none of them.

@@ -6,6 +6,7 @@ The dataset has one car in each of three keyframes, one pedestrian, and a bicycl
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,15 @@ def test_nobody_is_best_where_all_are_equal(comparison: Comparison) -> None:
     assert not any(score.best for score in comparison.column("clean", "pedestrian").values())
 
 
+def test_what_the_digits_do_not_show_is_no_difference(comparison: Comparison) -> None:
+    metrics = comparison.metrics["clean"]["b"]
+    aps = {name: {threshold: ap - 4e-5 for threshold, ap in of.items()} for name, of in metrics.label_aps.items()}
+    close = Comparison({"clean": {"a": metrics, "b": replace(metrics, label_aps=aps)}})
+    column = close.column("clean", "mAP")
+    assert column["b"].difference == pytest.approx(-4e-5) and not any(score.best for score in column.values())
+    assert "(+0.0000)" in (page := to_markdown(close, "clean", [])) and "(-0.0000)" not in page
+
+
 def test_the_table_of_scores_is_drawn_once_for_three_conditions(comparison: Comparison) -> None:
     (table,) = score_tables(comparison)
     lines = [line.rstrip() for line in text_of(table).splitlines()]
@@ -111,9 +121,9 @@ def test_the_table_of_scores_is_drawn_once_for_three_conditions(comparison: Comp
     assert [len(table.columns) for table in score_tables(four)] == [1 + 3, 1 + 1]
 
 
-def test_five_models_under_three_conditions_fit_80_columns(comparison: Comparison) -> None:
+def test_six_models_under_three_conditions_fit_80_columns(comparison: Comparison) -> None:
     metrics = comparison.metrics["clean"]["a"]
-    models = dict.fromkeys(("baseline", "v1", "v2", "v3", "router"), metrics)
+    models = dict.fromkeys(("baseline", "v1", "v2", "v3", "router", "shipped"), metrics)
     wide = Comparison({"clean": models, "no camera": models, "no LiDAR": models})
     for table in (*score_tables(wide), class_table(wide, "no camera")):
         text = text_of(table, width=200)

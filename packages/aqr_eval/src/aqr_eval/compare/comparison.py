@@ -16,6 +16,7 @@ from aqr_eval.submission import load_submission
 
 CLEAN = "clean"  # the condition of a submission that names none
 SUMMARY = ("NDS", "mAP")
+DIGITS = 4  # that the tables show; what differs behind them is no winner
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Score:
     Attributes:
         value: the number, higher is better.
         difference: to the first model; None for the first model itself.
-        best: whether no other model has more; nobody is best where all are equal.
+        best: whether no other model has more, to `DIGITS`; nobody is best where all are equal.
     """
 
     value: float
@@ -56,7 +57,7 @@ class Comparison:
     def column(self, condition: str, quantity: str) -> dict[str, Score]:
         """Model -> score under one condition: NDS, mAP, or the average precision of a class."""
         values = [_value(metrics, quantity) for metrics in self.metrics[condition].values()]
-        best = best_of(values, higher=True)
+        best = best_of([round(value, DIGITS) for value in values], higher=True)
         differences = [None, *(value - values[0] for value in values[1:])]
         return {
             model: Score(value, difference, index in best)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
-from aqr_eval.compare.comparison import SUMMARY, Comparison, Score
+from aqr_eval.compare.comparison import DIGITS, SUMMARY, Comparison, Score
 from aqr_eval.score_table import plain_table
 
 _CONDITIONS_PER_TABLE = 3  # what 80 columns hold
@@ -73,15 +73,20 @@ def _class_rows(comparison: Comparison, condition: str) -> Iterator[tuple[str, i
 
 def _group(scores: Sequence[Score]) -> Text:
     """The numbers of a condition and, below, their differences; the decimal points stand in line."""
-    lines = [Text(" ").join(map(_value, scores))]
-    if all(score.difference is not None for score in scores):
-        lines.append(Text(" ".join(f"{score.difference:+.4f} " for score in scores), style="dim"))
+    lines = [Text(" ").join(Text(" ") + _value(score) for score in scores)]
+    differences = [_signed(score.difference) for score in scores if score.difference is not None]
+    if differences:
+        lines.append(Text("  ".join(differences), style="dim"))
     return _left(Text("\n").join(lines))
 
 
 def _value(score: Score) -> Text:
     mark, style = ("*", "bold") if score.best else (" ", "")
-    return _left(Text(f" {score.value:.4f}{mark}", style=style))
+    return _left(Text(f"{score.value:.{DIGITS}f}{mark}", style=style))
+
+
+def _signed(difference: float) -> str:
+    return f"{round(difference, DIGITS) + 0.0:+.{DIGITS}f}"  # + 0.0: no minus before a zero
 
 
 def _left(text: Text) -> Text:
@@ -90,11 +95,12 @@ def _left(text: Text) -> Text:
 
 
 def _markdown(score: Score) -> str:
-    return f"**{score.value:.4f}**" if score.best else f"{score.value:.4f}"
+    value = f"{score.value:.{DIGITS}f}"
+    return f"**{value}**" if score.best else value
 
 
 def _bracket(score: Score) -> str:
-    return "" if score.difference is None else f" ({score.difference:+.4f})"
+    return "" if score.difference is None else f" ({_signed(score.difference)})"
 
 
 def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
