@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from aqr_train.routing.collect import Queries
+from aqr_train.routing.queries import Queries
 
 
 @pytest.fixture

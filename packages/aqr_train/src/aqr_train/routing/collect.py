@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,43 +22,7 @@ from aqr_train.loader import load_batches
 from aqr_train.routing.attention_mass import AttentionMass
 from aqr_train.routing.clamps import count_clamped
 from aqr_train.routing.matching import annotated, match_queries, predicted_centres
-
-
-@dataclass(frozen=True)
-class Queries:
-    """The matching queries of all keyframes of a pass, one row each.
-
-    Attributes:
-        keyframe: (n,) int32 index into the dataset.
-        weights: (n, 2) float32 LiDAR and camera weight.
-        lidar_mass: (n, L) float32 share of the cross-attention on LiDAR tokens per decoder layer, mean over the heads.
-        label: (n,) int16 best class of the last decoder layer.
-        score: (n,) float32 its score.
-        truth: (n,) int16 class of the annotated box that the query is matched with, -1 for none.
-        distance_m: (n,) float32 from the ego vehicle to the predicted centre, on the ground.
-        cameras: (n,) int8 cameras that see the query's reference point.
-    """
-
-    keyframe: NDArray[np.int32]
-    weights: NDArray[np.float32]
-    lidar_mass: NDArray[np.float32]
-    label: NDArray[np.int16]
-    score: NDArray[np.float32]
-    truth: NDArray[np.int16]
-    distance_m: NDArray[np.float32]
-    cameras: NDArray[np.int8]
-
-    def __len__(self) -> int:
-        return len(self.keyframe)
-
-    def select(self, rows: NDArray[Any]) -> Queries:
-        """Some rows, by index or mask."""
-        return Queries(*(getattr(self, item.name)[rows] for item in fields(self)))
-
-    @classmethod
-    def join(cls, parts: list[Queries]) -> Queries:
-        """All rows of all parts."""
-        return cls(*(np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)))
+from aqr_train.routing.queries import Queries
 
 
 @dataclass(frozen=True)
@@ -168,8 +132,8 @@ def spread_indices(length: int, limit: int | None) -> list[int]:
 
 
 def is_annotated(dataset: Any, indices: list[int]) -> bool:  # noqa: ANN401
-    """Whether any of the keyframes has an annotated box."""
-    return any(len(dataset.info(index).gt) for index in indices)
+    """Whether any of the keyframes has an annotated box with points in it."""
+    return any(dataset.info(index).gt.valid.any() for index in indices)
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from aqr_core.errors import ConfigError
 from aqr_eval.nuscenes.table_stream import stream_table
-from aqr_train.routing.collect import Queries
+from aqr_train.routing.queries import Queries
 
 COUNTED = {
     "matched": "queries that the matcher of training pairs with an annotated box, centres within 2 m; class of the box",

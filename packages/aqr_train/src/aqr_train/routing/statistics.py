@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from aqr_train.routing.collect import Queries
 from aqr_train.routing.groups import Grouping
+from aqr_train.routing.queries import Queries
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 BINS = 100

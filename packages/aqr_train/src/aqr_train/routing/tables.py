@@ -30,10 +30,14 @@ def show(analysis: Analysis, console: Console) -> None:
         f"[bold]AQR {variant.name}[/], weights in {low:g} to {high:g}, neutral {variant.neutral:g}{scale}.",
         highlight=False,
     )
-    console.print(Text(f"{analysis.checkpoint} on {working.keyframes} keyframes of {analysis.infos}."), soft_wrap=True)
+    console.print(Text(f"{analysis.checkpoint} on {analysis.infos}"), soft_wrap=True)
+    console.print(f"Keyframes: {working.keyframes}. Annotated boxes: {working.annotated}.", highlight=False)
     console.print(Text(f"Counted: {analysis.rule}."))
     for table in tables(analysis):
         console.print(table)
+    for grouping in ("light", "weather"):
+        if set(working.groups[grouping]) == {"unknown"}:
+            console.print(f"{_TITLES[grouping]}: unknown, the dataset's tables do not say.", highlight=False)
     for line in analysis.warnings:
         console.print(Text(f"warning: {line}", style="yellow"))
     if not analysis.warnings:
