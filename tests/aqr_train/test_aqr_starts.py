@@ -128,9 +128,9 @@ def test_another_variants_predictor_and_scale_stay_out(
     assert all((value == 0.75).all() for key, value in kept.items() if key not in PREDICTOR) and len(kept) == 16
     scale = (f"{HEAD}attention_bias_generator.bias_scale",)
     if source == V3:
-        assert report.unused == {"AQR attention bias (v3), which this model does not have": scale}
+        assert report.unused == {"AQR of another variant, which this model does not have": scale}
     else:
-        assert report.absent["AQR attention bias (v3), which the file does not hold: it starts as configured"] == scale
+        assert report.absent["AQR attention bias, which the file does not hold: it starts as configured"] == scale
         assert model.pts_bbox_head.attention_bias_generator.bias_scale.item() == 2.5
     with caplog.at_level("INFO"):
         report.log(path)
@@ -142,6 +142,26 @@ def test_another_variants_predictor_and_scale_stay_out(
 def test_v1_and_v2_share_their_weights(tmp_path: Path) -> None:
     report = load_weights(detector(V2), trained(V1, tmp_path))
     assert not report.explained and not report.unexplained()
+
+
+LEARNED, SCHEDULE = "modulator_config.learnable_modulation=True", "renderer_config.clamp_schedule=[(0,2.5),(6,2.0)]"
+GAIN, BOUND = f"{HEAD}feature_modulator.modality_gain", f"{HEAD}weight_renderer.clamp_max"
+
+
+def test_what_options_of_a_variant_add_and_what_another_does_with_it(tmp_path: Path) -> None:
+    plain, full = detector(V2), detector(V2, LEARNED, SCHEDULE)
+    path = save_checkpoint(tmp_path / "plain", plain, "", {"step": 1})
+    assert load_weights(full, path, strict=False).absent == {
+        "AQR learned modulation, which the file does not hold: it starts neutral": (GAIN,),
+        "AQR clamp schedule, which the file does not hold: it starts at its first epoch": (BOUND,),
+    }
+    path = save_checkpoint(tmp_path / "full", full, "", {"step": 1})
+    clamp = {"AQR clamp schedule, which this model does not have: max_weight_clamp holds": (BOUND,)}
+    assert load_weights(detector(V2, LEARNED), path).unused == clamp
+    with pytest.raises(CheckpointError, match=f"unexpected: {re.escape(GAIN)}"):
+        load_weights(plain, path)
+    report = load_weights(detector(V3), path, strict=False)
+    assert report.unused == {**clamp, "AQR of another variant, which this model does not have": (GAIN,)}
 
 
 def test_the_same_variant_takes_everything(tmp_path: Path) -> None:
@@ -184,8 +204,8 @@ def test_aqr_loss_joins_the_sum(batch: Batch) -> None:
     assert losses["loss_aqr"] == 0
     blind = Batch(**{**vars(batch), "working": torch.tensor([[True, False]])})
     losses = model(blind)
-    assert float(losses["loss_aqr"]) == pytest.approx(0.5 * 0.25)  # (1/2 - 1)^2 and (1/2 - 0)^2
-    assert float(losses["loss"]) == pytest.approx(sum(float(v) for k, v in losses.items() if k != "loss"), rel=1e-6)
+    assert losses["loss_aqr"].item() == pytest.approx(0.5 * 0.25)  # (1/2 - 1)^2 and (1/2 - 0)^2
+    assert losses["loss"].item() == pytest.approx(sum(v.item() for k, v in losses.items() if k != "loss"), rel=1e-6)
     losses["loss_aqr"].backward()
     lidar, camera = model.pts_bbox_head.aqr_weight_generator.predictor.bias.grad
     assert lidar < 0 < camera

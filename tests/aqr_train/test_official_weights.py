@@ -162,6 +162,6 @@ def test_the_demo_starts_aqr_from_the_shipped_baseline(caplog: pytest.LogCapture
     assert read_weights_file(SHIPPED / "cmt_tiny").geometry == BevGeometry.from_config(load_config("cmt_tiny").model)
     assert first.endswith("loaded 365 tensors")
     assert "initial 16: AQR weight generator, which the file does not hold: it starts neutral" in remarks[0]
-    assert "initial 1: AQR attention bias (v3), which the file does not hold" in remarks[1]
+    assert "initial 1: AQR attention bias, which the file does not hold" in remarks[1]
     assert "initial: pts_bbox_head.aqr_weight_generator.bev_type_embed, " in remarks[2]
     assert remarks[3].endswith("initial: pts_bbox_head.attention_bias_generator.bias_scale")

@@ -78,8 +78,9 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
         neck = [key for key in tensors if key.startswith(IMAGE_NECK)]
         if any(key not in own or tensors[key].shape != own[key].shape for key in neck):
             unused["image neck of the detector in which the backbone was pretrained"] = neck
-    of_other_variant = explain_other_variant(own, tensors)
-    left_out = {key for keys in (*unused.values(), *of_other_variant.values()) for key in keys}
+    variant_parts, variant_predictor = explain_other_variant(own, tensors)
+    unused |= variant_parts
+    left_out = {key for keys in (*unused.values(), *variant_predictor.values()) for key in keys}
     tensors = {key: value for key, value in tensors.items() if key not in left_out}
     fitting = {key: tensors[key] for key in own if key in tensors}
     if not fitting:
@@ -91,7 +92,7 @@ def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool 
     _check_finite(file, fitting)
     check_classes(file, fitting, model)
     notes = check_geometry(file, fitting, model, assume_geometry)
-    absent = explain_absent((key for key in own if key not in tensors), tensors) | of_other_variant
+    absent = explain_absent((key for key in own if key not in tensors), tensors) | variant_predictor
     initial = {key for keys in absent.values() for key in keys}
     report = LoadReport(
         loaded=tuple(fitting),

@@ -11,6 +11,7 @@ IMAGE_NECK = "img_neck."
 _HEAD = "pts_bbox_head."
 _TRANSFORMER = f"{_HEAD}transformer."
 _AQR, _AQR_BIAS = f"{_HEAD}aqr_weight_generator.", f"{_HEAD}attention_bias_generator."
+_AQR_MODULATION, _AQR_CLAMP = f"{_HEAD}feature_modulator.", f"{_HEAD}weight_renderer."
 _CMT = (IMAGE_BACKBONE, IMAGE_NECK, "pts_middle_encoder.", "pts_backbone.", "pts_neck.", _HEAD)
 
 
@@ -36,13 +37,9 @@ _PARTS = (
     _Part("camera branch", (IMAGE_BACKBONE, IMAGE_NECK, f"{_HEAD}rv_embedding.")),
     _Part("LiDAR branch", ("pts_middle_encoder.", "pts_backbone.", "pts_neck.", f"{_HEAD}shared_conv.")),
     _Part("AQR weight generator", (_AQR,), None, "it starts neutral"),
-    _Part("AQR attention bias (v3)", (_AQR_BIAS,), "", "it starts as configured"),
-    _Part(
-        "AQR feature modulation (v1, v2)",
-        (f"{_HEAD}weight_renderer.", f"{_HEAD}feature_modulator."),
-        "",
-        "it starts as configured",
-    ),
+    _Part("AQR attention bias", (_AQR_BIAS,), None, "it starts as configured"),
+    _Part("AQR learned modulation", (_AQR_MODULATION,), None, "it starts neutral"),
+    _Part("AQR clamp schedule", (_AQR_CLAMP,), "max_weight_clamp holds", "it starts at its first epoch"),
     _Part(
         "MoME router",
         (f"{_TRANSFORMER}encoder.", f"{_TRANSFORMER}selected_cls."),
@@ -96,18 +93,25 @@ def explain_absent(keys: Iterable[str], tensors: Mapping[str, object]) -> dict[s
     return explained
 
 
-def explain_other_variant(own: Iterable[str], tensors: Mapping[str, object]) -> dict[str, list[str]]:
-    """Reason -> keys that a file of another AQR variant than the model's, of keys `own`, holds in vain.
+def explain_other_variant(
+    own: Mapping[str, object], tensors: Mapping[str, object]
+) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """What a file of another AQR variant holds in vain for a model with the keys `own`.
 
     What the weight generator has learned to see serves all variants. Its last layer was trained for what the weights
     do: a bias of logits in v3, a factor of features in v1 and v2. Carried over, it would change the detector at once.
+
+    Returns:
+        reason -> keys of the file that the model has no place for; reason -> keys that both have and that stay initial.
     """
-    own = dict.fromkeys(own)
     if not (_has(own, _AQR) and _has(tensors, _AQR)) or _has(own, _AQR_BIAS) == _has(tensors, _AQR_BIAS):
-        return {}
-    reason = "AQR predictor, which the file holds for another variant: it starts neutral"
-    keys = [key for key in own if key.startswith(f"{_AQR}predictor.") and key in tensors]
-    return {reason: keys} if keys else {}
+        return {}, {}
+    parts = [key for key in tensors if key not in own and key.startswith((_AQR_BIAS, _AQR_MODULATION))]
+    predictor = [key for key in own if key in tensors and key.startswith(f"{_AQR}predictor.")]
+    return (
+        {"AQR of another variant, which this model does not have": parts} if parts else {},
+        {"AQR predictor, which the file holds for another variant: it starts neutral": predictor} if predictor else {},
+    )
 
 
 def explain_pretraining(keys: Iterable[str]) -> dict[str, list[str]]:
