@@ -7,10 +7,12 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 
 from aqr_train.benchmarks.model_runs import Measurement, PartFigures
+from aqr_train.benchmarks.tables import Grid
 
 MIB = 1024**2
 PART_COLUMNS = ("part", "p50 ms", "p95 ms", "share", "peak MiB", "arithmetic")
 SUMMARY_COLUMNS = ("batch", "precision", "p50 ms", "p95 ms", "samples/s", "peak MiB")
+WORDS = ("part", "precision", "arithmetic")
 NOTES = """\
 - Time: {clock}. Each stretch between two hooks belongs to the innermost part, so the rows add up to the whole in every
   run; percentiles are taken row by row and do not add up. Loading, collating and the way to the device are not in it.
@@ -26,10 +28,8 @@ NOTES = """\
 
 def tables(measured: Sequence[Measurement]) -> Iterator[Table]:
     """A table per setting, then the summary."""
-    for measurement in measured:
-        if measurement.whole is not None:
-            yield _rich(_title(measurement), PART_COLUMNS, _part_rows(measurement))
-    yield _rich("summary", SUMMARY_COLUMNS, [_summary_row(measurement) for measurement in measured])
+    for grid in (*_settings(measured), _summary(measured)):
+        yield grid.rich()
 
 
 def markdown(facts: Sequence[str], measured: Sequence[Measurement], *, training: bool, on_cuda: bool) -> str:
@@ -37,11 +37,17 @@ def markdown(facts: Sequence[str], measured: Sequence[Measurement], *, training:
     what = "training step: forward, losses, backward, clipping, update" if training else "`predict`: batch to boxes"
     clock = "CUDA events, read after the run" if on_cuda else "`time.perf_counter`"
     lines = [f"# Model benchmark, {what}", "", *(f"- {fact}" for fact in facts), ""]
-    lines += ["## Summary", "", *_pipe(SUMMARY_COLUMNS, [_summary_row(m) for m in measured]), ""]
-    for measurement in measured:
-        if measurement.whole is not None:
-            lines += [f"## {_title(measurement)}", "", *_pipe(PART_COLUMNS, _part_rows(measurement)), ""]
+    for grid in (_summary(measured), *_settings(measured)):
+        lines += grid.markdown()
     return "\n".join([*lines, "## What is measured", "", NOTES.format(clock=clock)])
+
+
+def _settings(measured: Sequence[Measurement]) -> list[Grid]:
+    return [Grid(_title(m), PART_COLUMNS, _part_rows(m), WORDS) for m in measured if m.whole is not None]
+
+
+def _summary(measured: Sequence[Measurement]) -> Grid:
+    return Grid("Summary", SUMMARY_COLUMNS, [_summary_row(measurement) for measurement in measured], WORDS)
 
 
 def _title(measurement: Measurement) -> str:
@@ -71,17 +77,3 @@ def _summary_row(measurement: Measurement) -> tuple[str, ...]:
 
 def _times(figures: PartFigures) -> tuple[str, str]:
     return f"{1000 * figures.p50_s:.1f}", f"{1000 * figures.p95_s:.1f}"
-
-
-def _rich(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    for column in columns:
-        table.add_column(column, justify="left" if column in ("part", "precision", "arithmetic") else "right")
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _pipe(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    cells = [columns, ["---"] * len(columns), *rows]
-    return [f"| {' | '.join(row)} |" for row in cells]

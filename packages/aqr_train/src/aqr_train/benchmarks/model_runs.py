@@ -56,10 +56,10 @@ class Measurement:
 
 def prediction(model: Any, batch: Batch, precision: str) -> Run:  # noqa: ANN401 - a detector
     """`model.predict` as `aqr predict` calls it."""
-    autocast = _autocast(batch.images.device, precision)
+    precise = autocast(batch.images.device, precision)
 
     def run(mark: Mark) -> None:
-        with autocast:
+        with precise:
             model.predict(batch)
         mark(REST)
 
@@ -71,12 +71,12 @@ def training_step(
 ) -> Run:
     """Forward, losses, backward, clipping and update as the trainer does them, on one process."""
     device = batch.images.device
-    autocast = _autocast(device, precision)
+    precise = autocast(device, precision)
     scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
 
     def run(mark: Mark) -> None:
-        with autocast:
+        with precise:
             loss = model(batch)["loss"]
         mark(LOSSES)
         scaler.scale(loss).backward()
@@ -144,7 +144,7 @@ def _percentiles(seconds: Iterable[float]) -> tuple[float, float]:
     return float(p50), float(p95)
 
 
-def _autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
     """As the trainer and `aqr predict`: autocast over the whole model, which itself keeps some parts in float32."""
     dtype = DTYPES[precision]
     return torch.autocast(device.type, dtype, enabled=dtype is not None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 
-BENCHMARKS = ("loader", "model")
+BENCHMARKS = ("aqr", "loader", "model")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
