@@ -100,20 +100,21 @@ class RouterHead(CmtHead):
         reference = self.references(len(bev), denoising)  # (B, S + Q, 3)
         tokens = self.tokens(bev, images)  # (B, T, C)
         codes = self.position_codes(reference, shapes, lidar2img, pad_shape)
-        experts = {name: self._prepare_expert(name, tokens, codes, shapes.num_bev) for name in EXPERTS}
 
         slots = 0 if denoising is None or self.transformer.mome_compatible else denoising.num_slots
         cells = self.locate(reference[:, slots:], lidar2img, shapes, pad_shape)
-        query_pos = experts["fused"].query_pos[:, slots:]
+        query_pos = self.transformer.query_position(codes.bev_query, codes.ray_query, has_lidar=True)[:, slots:]
         route = RouterOutput.from_logits(self.transformer.rate_experts(query_pos, tokens, codes.tokens, cells))
         self._last_route = route.detach()
+        if self.training and not self.transformer.train_experts:
+            return RoutedOutput([], [], [], [], [], [], route=route)
 
-        if not self.training:
-            decoded = self._decode_routed(list(experts.values()), route.choice)
-            return RoutedOutput(**vars(self.predict_boxes(decoded, reference)), route=route)
-        learning = experts if self.transformer.train_experts else {}
-        decoded_by = {name: self._decode(expert, reference, denoising) for name, expert in learning.items()}
-        return RoutedOutput([], [], [], [], [], [], route=route, experts=decoded_by)
+        experts = {name: self._prepare_expert(name, tokens, codes, shapes.num_bev) for name in EXPERTS}
+        if self.training:
+            decoded_by = {name: self._decode(expert, reference, denoising) for name, expert in experts.items()}
+            return RoutedOutput([], [], [], [], [], [], route=route, experts=decoded_by)
+        decoded = self._decode_routed(list(experts.values()), route.choice)
+        return RoutedOutput(**vars(self.predict_boxes(decoded, reference)), route=route)
 
     def locate(
         self, reference: Tensor, lidar2img: Tensor | None, shapes: MapShapes, pad_shape: tuple[int, int]
