@@ -99,7 +99,7 @@ def test_arms_of_another_recipe_are_refused(tmp_path: Path, capsys: pytest.Captu
     write_arm(path, ARMS["v1"], ["seed=1"])
     with pytest.raises(ConfigError, match=r"v1\.py is of an ablation by another recipe"):
         write_arm(path, ARMS["v1"], ["seed=2"])
-    assert ablation.main(["--out", str(tmp_path), "--arms", "v1", "--seed", "2"]) == 2
+    assert ablation.main(["--out", str(tmp_path), "--arms", "v1", "--cfg-options", "seed=2"]) == 2
     error = capsys.readouterr().err
     assert "choose another --out" in error.replace("\n", " ") and "Traceback" not in error
 

@@ -48,16 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("work_dirs/ablation"), help="folder of data, runs and table")
     parser.add_argument("--data", type=Path, help="synthetic dataset to make or use; by default OUT/data")
     parser.add_argument("--arms", nargs="+", choices=ARMS, default=list(ARMS), help="the first is the reference")
-    parser.add_argument("--steps", type=int, help="optimiser steps of each arm; by default those of the recipe")
-    parser.add_argument("--seed", type=int, help="of training; by default that of the recipe")
+    parser.add_argument("--cfg-options", nargs="+", default=[], metavar="a.b=c", help="change the recipe of all arms")
     arguments = parser.parse_args(argv)
-    options = [
-        f"{key}={value}"
-        for key, value in (("train.max_steps", arguments.steps), ("seed", arguments.seed))
-        if value is not None
-    ]
     try:
-        run_ablation(arguments.out, arguments.data or arguments.out / "data", arguments.arms, options)
+        run_ablation(arguments.out, arguments.data or arguments.out / "data", arguments.arms, arguments.cfg_options)
     except (AqrError, OSError) as error:
         Console(stderr=True).print(f"error: {sentence(error)}", style="red", markup=False, soft_wrap=True)
         return 2
@@ -81,41 +75,34 @@ def run_ablation(
     """
     started = time.monotonic()
     runner = StepRunner()
-    options = [*options, f"dataroot={data}"]
-    configs = {arm: write_arm(out / "configs" / f"{arm}.py", ARMS[arm], options) for arm in arms}
+    recipe = [*options, f"dataroot={data}"]
+    configs = {arm: write_arm(out / "configs" / f"{arm}.py", ARMS[arm], recipe) for arm in arms}
     runner.synthetic_data(data, scenes=scenes, seed=SEED)
-    checkpoints = {arm: str(out / arm) for arm in arms}
     for arm, config in configs.items():
         train = ["python", "-m", "aqr_train", config, "--work-dir", out / arm]
         runner.step(f"Train {arm}", out / arm / "checkpoints" / "latest", train)
-    checkpoints["shipped"] = SHIPPED
+    submissions = _predict(runner, out, data, {**{arm: out / arm for arm in arms}, "shipped": SHIPPED})
 
-    submissions: list[str] = []
+    table = out / "ablation.md"
+    table.unlink(missing_ok=True)  # it may be of fewer arms, and takes seconds
+    compare = ["aqr-eval", "compare", "--dataroot", data, "--version", VERSION, "--split", "val"]
+    compare += ["--caption", describe(configs, out), "--markdown", table, "--out", out / "ablation.json"]
+    runner.step("The nuScenes metric", table, [*compare, "--submission", *submissions])
+    runner.console.rule(f"[bold]{(time.monotonic() - started) / 60:.1f} minutes", align="left")
+    runner.console.print(f"Table: {escape(str(table.resolve()))}", soft_wrap=True)
+    return table
+
+
+def _predict(runner: StepRunner, out: Path, data: Path, checkpoints: Mapping[str, Path | str]) -> list[str]:
+    """Every model under every condition; the results files as `aqr-eval compare` takes them."""
+    submissions = []
     for model, checkpoint in checkpoints.items():
         for condition, words in CONDITIONS.items():
             path = out / model / f"{condition.replace(' ', '_')}.json"
             predict = ["aqr", "predict", "--checkpoint", checkpoint, "--dataroot", data, "--out", path, *words]
             runner.step(f"Predict with {model}, {condition}", path, predict)
             submissions.append(f"{condition}/{model}={path}")
-
-    table, numbers = out / "ablation.md", out / "ablation.json"
-    table.unlink(missing_ok=True)  # it may be of fewer arms, and takes seconds
-    split = ["--dataroot", data, "--version", VERSION, "--split", "val"]
-    compare = [
-        "aqr-eval",
-        "compare",
-        *split,
-        "--caption",
-        describe(configs, out),
-        "--markdown",
-        table,
-        "--out",
-        numbers,
-    ]
-    runner.step("The nuScenes metric", table, [*compare, "--submission", *submissions])
-    runner.console.rule(f"[bold]{(time.monotonic() - started) / 60:.1f} minutes", align="left")
-    runner.console.print(f"Table: {escape(str(table.resolve()))}", soft_wrap=True)
-    return table
+    return submissions
 
 
 def write_arm(path: Path, variant: str, options: Sequence[str]) -> Path:
