@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from aqr_train.trainer import Trainer
 
 _DPI = 80
+_NOTE = ", augmented for training: turned, scaled, left and right perhaps swapped"
 _ENOUGH_QUERIES = 20  # of a class, to judge it
 
 
@@ -52,7 +53,7 @@ class AqrPictures(Callback):
             scene = look(trainer.plain_model, trainer.batch, self._pixels)
         finally:
             trainer.train_mode()
-        trainer.record_picture("aqr/weights", render(draw_weights(scene), dpi=_DPI))
+        trainer.record_picture("aqr/weights", render(draw_weights(scene, note=_NOTE), dpi=_DPI))
         self._judge(scene)
 
     def _judge(self, scene: RoutedScene) -> None:

@@ -26,13 +26,14 @@ _DEFAULT_QUERIES = 5
 _TABLE = ((0.06, "query"), (0.19, "class"), (0.47, "score"), (0.59, "LiDAR"), (0.71, "camera"), (0.84, "seen by"))
 
 
-def draw_weights(scene: RoutedScene, queries: Sequence[int] | None = None) -> Figure:
+def draw_weights(scene: RoutedScene, queries: Sequence[int] | None = None, note: str = "") -> Figure:
     """Draw one scene.
 
     Args:
         scene: from `look`.
         queries: whose windows are drawn; by default of the queries with the highest scores. Boxes are drawn of all
             queries from `SCORE_SHOWN` on, and of these.
+        note: behind the token in the title.
     """
     chosen = scene.best_queries(_DEFAULT_QUERIES) if queries is None else list(dict.fromkeys(queries))
     shown = [query for query in np.flatnonzero(scene.scores >= SCORE_SHOWN).tolist() if query not in chosen] + chosen
@@ -45,7 +46,7 @@ def draw_weights(scene: RoutedScene, queries: Sequence[int] | None = None) -> Fi
     images_in = image_rows * (_WIDTH_IN / _COLUMNS * height / width + 0.3)
     below_in = max(7.6 if scene.bev_grid is not None else 0.0, 4.8 + 0.32 * len(chosen))
     figure = Figure(figsize=(_WIDTH_IN, 0.5 + images_in + below_in), layout="constrained")
-    figure.suptitle(f"Keyframe {scene.token}", fontsize=11, x=0.01, ha="left")
+    figure.suptitle(f"Keyframe {scene.token}{note}", fontsize=11, x=0.01, ha="left")
     below: Figure | SubFigure = figure
     if cameras:
         above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=(images_in, below_in))[:, 0]
@@ -106,14 +107,12 @@ def _write_table(axes: Axes, scene: RoutedScene, chosen: Sequence[int]) -> None:
     for position, query in enumerate(chosen):
         y = position + 2.2
         axes.plot(0.025, y, marker="s", markersize=9, color=query_color(position), clip_on=False)
-        lidar, camera = scene.weights[query]
         views = [scene.cameras[i].removeprefix("CAM_").replace("_", " ").lower() for i in np.flatnonzero(seen[query])]
         cells = (
             str(query),
             scene.class_names[scene.labels[query]].replace("_", " "),
             f"{scene.scores[query]:.2f}",
-            f"{lidar:+.2f}",
-            f"{camera:+.2f}",
+            *scene.write_weights(query),
             ", ".join(views) or "no camera",
         )
         for (x, _), text in zip(_TABLE, cells, strict=True):

@@ -143,11 +143,11 @@ def _draw_windows(axes: Axes, scene: RoutedScene, camera: int | None, windows: W
         # Above the window, where it covers nothing of it, unless the panel ends there.
         upper = y1 if camera is None else y0
         fits = abs(top - upper) > _TAG_SHARE * abs(top - bottom)
-        lidar_weight, camera_weight = scene.weights[query]
+        lidar_weight, camera_weight = scene.write_weights(query)
         axes.text(
             x0,
             upper,
-            f"{query}: L {lidar_weight:+.2f} C {camera_weight:+.2f}",
+            f"{query}: L {lidar_weight} C {camera_weight}",
             color="w",
             fontsize=7,
             va="bottom" if fits else "top",

@@ -93,6 +93,12 @@ class RoutedScene:
         """(Q, 2) LiDAR and camera weight."""
         return _array(self.aqr.weights[0])
 
+    def write_weights(self, query: int) -> tuple[str, str]:
+        """LiDAR and camera weight of a query in words; a sign where neutral is 0."""
+        sign = "+" if self.neutral == 0 else ""
+        lidar, camera = (f"{weight:{sign}.2f}" for weight in self.weights[query])
+        return lidar, camera
+
     def windows(self, query: int) -> list[WindowRectangle]:
         """Of one query, as far as they lie on the maps."""
         return window_rectangles(self.aqr.cells, query, self.edges, self.views)
