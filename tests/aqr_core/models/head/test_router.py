@@ -136,6 +136,18 @@ def test_half_precision_decodes(routed, tiny_inputs):
     assert out.center[0].dtype == torch.float32 and out.center[0].isfinite().all()
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@torch.no_grad()
+def test_a_gpu_routes_and_decodes_as_the_cpu(routed, tiny_inputs):
+    bev, images, lidar2img, pad_shape = tiny_inputs
+    expected = routed(*tiny_inputs)
+    out = routed.cuda()(bev.cuda(), images.cuda(), lidar2img.cuda(), pad_shape)
+    assert torch.equal(out.route.choice.cpu(), expected.route.choice)
+    for name in BRANCHES:
+        torch.testing.assert_close(getattr(out, name)[0].cpu(), getattr(expected, name)[0], atol=1e-3, rtol=1e-3)
+
+
 def test_the_second_stage_decodes_nothing_and_trains_the_router_alone(routed, tiny_inputs, tiny_truth):
     boxes, labels = tiny_truth
     routed.train()
