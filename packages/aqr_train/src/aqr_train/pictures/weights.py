@@ -58,6 +58,7 @@ def run(arguments: argparse.Namespace) -> int:
     frames = _frames(arguments, dataset)
     _check_queries(arguments.queries, model.pts_bbox_head.num_query)
     pixels = ScenePixels.of(dataset)
+    note = f", without {arguments.without}" if arguments.without else ""
     written = []
     with Bars("keyframes") as bars:
         for done, frame in enumerate(frames, 1):
@@ -65,7 +66,7 @@ def run(arguments: argparse.Namespace) -> int:
             boxes, _ = annotated(dataset.info(frame), dataset.infos.header.classes, dataset.classes)
             scene = look(model, batch, pixels, true_boxes=boxes.double().numpy())
             path = arguments.out / f"frame_{frame:04d}.png"
-            write_png(path, draw_weights(scene, arguments.queries))
+            write_png(path, draw_weights(scene, arguments.queries, note))
             written.append(path)
             bars.show("draw", done, len(frames))
     console = Console()
