@@ -114,11 +114,23 @@ def test_v1_and_v2_have_maps_and_no_scale(analyze, config, name):
     assert "Cells at the clamp" in shown
 
 
-def test_warnings_speak_of_the_run_with_all_sensors(analyze):
-    bias = "model.pts_bbox_head.attention_bias_config"
-    options = (f"{bias}.bias_scale=4.9",)
-    _, shown, record = analyze("cmt_aqr_tiny_scratch", "--limit", "1", options=options)
+@pytest.fixture
+def night(dataroot):
+    """All scenes of the dataset at night, while the test runs."""
+    path = dataroot / VERSION / "scene.json"
+    before = path.read_text()
+    path.write_text(json.dumps([{**scene, "description": "Night, crossing"} for scene in json.loads(before)]))
+    yield
+    path.write_text(before)
+
+
+def test_a_scale_near_its_maximum_at_night(analyze, night, tmp_path):
+    options = ("model.pts_bbox_head.attention_bias_config.bias_scale=4.9",)
+    _, shown, record = analyze("cmt_aqr_tiny_scratch", "--limit", "1", "--queries", "all", options=options)
     assert any("lower max_scale" in line for line in record["warnings"]) and "warning: Bias scale 4.900" in shown
+    groups = record["conditions"]["all sensors"]["groups"]
+    assert list(groups["light"]) == ["night"] and list(groups["weather"]) == ["unknown"]
+    assert "night" in shown and "Weather: unknown" in shown and (tmp_path / "out" / "weights_by_light.png").exists()
 
 
 def test_no_query_counts(analyze):

@@ -113,5 +113,5 @@ def open_run(arguments: argparse.Namespace) -> Inference:
 def _own_config(checkpoint: Path) -> Path:
     path = checkpoint / CONFIG
     if not path.is_file():
-        raise CheckpointError(f"{checkpoint} carries no {CONFIG}; name the config as the first argument.")
+        raise CheckpointError(f"{checkpoint} carries no {CONFIG}; name the config on the command line.")
     return path
