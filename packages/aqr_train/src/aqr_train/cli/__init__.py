@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     called = next((word for word in arguments if word in VERBS), None)
     for verb, summary in VERBS.items():
-        sub = verbs.add_parser(verb, help=summary, description=summary.capitalize() + ".")
+        sub = verbs.add_parser(verb, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if verb == called:
             module = importlib.import_module(f"aqr_train.cli.{verb.replace('-', '_')}")
             module.add_arguments(sub)
