@@ -138,7 +138,8 @@ def describe(configs: Mapping[str, Path], out: Path) -> str:
     return (
         f"Every arm but 'shipped' is {recipe['load_from']} fine-tuned for {recipe['train']['max_steps']} steps of "
         f"{recipe['data']['batch_size']} keyframes, seed {recipe['seed']}, with frozen backbones and the images or the "
-        f"points of half of the samples blank. Time of a training step beside {reference}: {costs}."
+        f"points of half of the samples blank; what an arm adds learns at the rate of its own config. "
+        f"Time of a training step beside {reference}: {costs}."
     )
 
 
