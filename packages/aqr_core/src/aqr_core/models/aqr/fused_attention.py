@@ -12,10 +12,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.precision import at_least_float32
+
+
+def for_kernels(x: Tensor) -> Tensor:
+    """`x` as the kernels here take it: half precision in float32, the channels of a row side by side.
+
+    They do not check either: with other strides they read other numbers.
+    """
+    x = at_least_float32(x)
+    return x if x.stride(-1) == 1 else x.contiguous()
 
 
 def fused_forward(query: Tensor, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
-    """Plain attention in float32 (on the CPU float64 as well), and what it was normalised by.
+    """Plain attention of what `for_kernels` gives, (B, A, Q, c), (B, A, T, c), (B, A, T, c), and its normaliser.
 
     Returns:
         (B, A, Q, c) output, (B, A, Q) log-sum-exp, and what `fused_backward` needs besides.

@@ -18,8 +18,7 @@ from torch import Tensor
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
-from aqr_core.models.aqr.fused_attention import fused_backward, fused_forward
-from aqr_core.models.aqr.precision import at_least_float32
+from aqr_core.models.aqr.fused_attention import for_kernels, fused_backward, fused_forward
 from aqr_core.models.aqr.window_pairs import WindowPairs
 from aqr_core.models.aqr.windows import WindowTable
 
@@ -58,7 +57,7 @@ class _WindowBiasedAttention(Function):
         bias: Tensor,
         pairs: WindowPairs,
     ) -> Tensor:
-        q, k, v = (at_least_float32(x) for x in (query, key, value))
+        q, k, v = (for_kernels(x) for x in (query, key, value))
         plain, lse, state = fused_forward(q, k, v)
         logits = pairs.dots(q, k) / math.sqrt(q.shape[-1])
         added = torch.exp(logits - pairs.spread(lse)) * torch.expm1(bias.to(q.dtype))  # (A, P)
@@ -73,7 +72,7 @@ class _WindowBiasedAttention(Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
         query, key, value, bias, out, lse, logits, *state = ctx.saved_tensors
         pairs: WindowPairs = ctx.pairs
-        q, k, v, grad = (at_least_float32(x) for x in (query, key, value, grad))
+        q, k, v, grad = (for_kernels(x) for x in (query, key, value, grad))
         share = torch.exp(logits - pairs.spread(lse))  # of each pair, as if without bias
         inner = pairs.dots(grad, v) - pairs.spread((grad * out).sum(dim=-1))
         needs_query, needs_key, needs_value, needs_bias, _ = ctx.needs_input_grad
