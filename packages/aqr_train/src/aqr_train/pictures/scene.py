@@ -35,10 +35,14 @@ class ScenePixels:
 
     @classmethod
     def of(cls, dataset: Any) -> ScenePixels:  # noqa: ANN401 - NuScenesDataset, or what a user registers
-        """As the pipeline of a dataset has it; without `NormalizeMultiviewImage` pixels are taken as they are."""
-        steps = [step for step in dataset.pipeline if isinstance(step, NormalizeMultiviewImage)]
+        """As the pipeline of a dataset has it; without `NormalizeMultiviewImage` pixels are taken as they are.
+
+        A dataset of a user's own may have neither pipeline nor infos; its cameras are called as nuScenes calls them.
+        """
+        pipeline = getattr(dataset, "pipeline", ())
+        steps = [step for step in pipeline if isinstance(step, NormalizeMultiviewImage)]
         mean, std = (steps[-1].mean, steps[-1].std) if steps else (np.zeros(3), np.ones(3))
-        cameras = tuple(dataset.infos.header.cameras) or CAMERAS
+        cameras = tuple(dataset.infos.header.cameras) if hasattr(dataset, "infos") else CAMERAS
         return cls(np.asarray(mean, np.float64), np.asarray(std, np.float64), cameras)
 
     def restore(self, images: Tensor) -> NDArray[np.uint8]:
