@@ -62,6 +62,10 @@ def draw_weights(scene: RoutedScene, queries: Sequence[int] | None = None, note:
     _write_table(below.add_subplot(spec[0, 1]), scene, chosen)
     _draw_scale(below.add_subplot(spec[1, 1]), scene, norm)
     _write_guide(below.add_subplot(spec[2, 1]), scene)
+    # What is drawn inside the panels, tags at their borders above all, must not push the panels about.
+    for axes in figure.findobj(Axes):
+        for artist in (*axes.collections, *axes.patches, *axes.texts):
+            artist.set_in_layout(False)
     return figure
 
 
