@@ -54,7 +54,7 @@ def test_commands_of_the_documents_exist(document):
             assert {word for word in words[1:] if "=" not in word} <= verbs, words
         if ours := program(words):
             name, arguments = ours
-            depth = 0 if name == "aqr_train" else 2 if arguments[0] == "benchmark" else 1
+            depth = 0 if name == "aqr_train" else 2 if arguments[0] in ("benchmark", "show") else 1
             subcommand = tuple(arguments[:depth])
             text = usage(name, subcommand)
             unknown = [word for word in arguments if word.startswith("--") and not re.search(rf"{word}\b", text)]

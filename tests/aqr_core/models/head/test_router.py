@@ -297,7 +297,7 @@ def test_quirks_of_mome_by_hand():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        (dict(transformer=dict(type="CmtTransformer", decoder=decoder())), "a CmtTransformer, which cannot route"),
+        (dict(transformer=dict(type="CmtTransformer", decoder=decoder())), "RouterHead has a CmtTransformer, and only"),
         (dict(num_querys=3), "RouterHead does not take 'num_querys'. Did you mean 'num_query'"),
         (dict(transformer=router(view="all")), "RouterTransformer does not take 'view'. Did you mean 'views'"),
         (dict(transformer=router(views="some")), "views is 'some'; allowed are 'all' and 'first'"),
@@ -313,6 +313,11 @@ def test_quirks_of_mome_by_hand():
 def test_settings_that_contradict_each_other(build_tiny_head, changes, message):
     with pytest.raises(ConfigError, match=message):
         build_tiny_head(type="RouterHead", **{"transformer": router(), **changes})
+
+
+def test_a_plain_head_refuses_a_router_that_it_would_never_ask(build_tiny_head):
+    with pytest.raises(ConfigError, match="CmtHead has a RouterTransformer, and only a RouterHead"):
+        build_tiny_head(transformer=router())
 
 
 def test_window_sizes_are_checked():

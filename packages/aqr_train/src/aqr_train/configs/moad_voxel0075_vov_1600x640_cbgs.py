@@ -6,7 +6,7 @@
         --work-dir work_dirs/moad --cfg-options load_from=moad_voxel0075_vov_1600x640_cbgs.pth
 
 Training here is CMT's, on the fused expert alone; upstream decodes every sample three times (fused, LiDAR, cameras) and
-adds the losses up. Of a second-stage file the router stays out, and the report of the weights says so.
+adds the losses up. The second stage, with the router, is `mome_voxel0075_vov_1600x640_cbgs`.
 
 Hardware: 8 GPUs of 80 GB, batch 16. Result: not run here.
 """

@@ -74,6 +74,7 @@ class CmtHead(nn.Module):
 
     uses_lidar = True
     uses_camera = True
+    routes = False
 
     def __init__(
         self,
@@ -134,6 +135,12 @@ class CmtHead(nn.Module):
         if self.transformer.embed_dims != hidden_dim:
             raise ConfigError(
                 f"transformer embed_dims is {self.transformer.embed_dims}, hidden_dim is {hidden_dim}; make them equal."
+            )
+        if getattr(self.transformer, "routes", False) != self.routes:
+            kind = type(self.transformer).__name__
+            raise ConfigError(
+                f"{type(self).__name__} has a {kind}, and only a RouterHead with a RouterTransformer can route; change "
+                "one of the two types."
             )
         self.reference_points = nn.Embedding(num_query, 3)
         nn.init.uniform_(self.reference_points.weight)

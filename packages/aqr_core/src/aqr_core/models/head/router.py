@@ -72,6 +72,8 @@ class RouterTransformer(MOADTransformer):
             By default a query has windows where it lies, and the router learns from the queries that exist at test.
     """
 
+    routes = True
+
     def __init__(
         self,
         decoder: Mapping[str, Any],

@@ -25,7 +25,6 @@ from aqr_core.models.head.denoising import Denoising
 from aqr_core.models.head.mome_cells import locate_like_mome
 from aqr_core.models.head.output import HeadOutput
 from aqr_core.models.head.position import PositionCodes
-from aqr_core.models.head.router import RouterTransformer
 from aqr_core.models.head.router_output import EXPERTS, RoutedOutput, RouterOutput
 from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS
@@ -62,18 +61,16 @@ class RouterHead(CmtHead):
             what training does.
     """
 
+    routes = True
+
     # Keys of a config are checked by the constructor's signature, which stays the parent's.
     @functools.wraps(CmtHead.__init__)  # type: ignore[misc]
     def __init__(self, *args: Any, **arguments: Any) -> None:  # noqa: ANN401
         super().__init__(*args, **arguments)
-        name = type(self).__name__
-        if not isinstance(self.transformer, RouterTransformer):
-            kind = type(self.transformer).__name__
-            raise ConfigError(
-                f"{name} has a {kind}, which cannot route; set its transformer type to RouterTransformer."
-            )
         if self.aqr is not None:
-            raise ConfigError(f"{name} routes queries by itself and takes no AQR; set aqr_config and its like to None.")
+            raise ConfigError(
+                f"{type(self).__name__} routes queries by itself and takes no AQR; set aqr_config and its like to None."
+            )
         self._last_route: RouterOutput | None = None
 
     def forward(

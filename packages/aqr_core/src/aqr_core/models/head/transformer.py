@@ -149,6 +149,8 @@ def init_like_detr(module: nn.Module) -> None:
 class CmtTransformer(nn.Module):
     """Holder of the decoder. Upstream has one class per modality; here the memory decides."""
 
+    routes = False  # whether a `RouterHead` must share the queries out
+
     def __init__(self, decoder: Mapping[str, Any]) -> None:
         super().__init__()
         self.decoder = build(decoder, MODELS)
