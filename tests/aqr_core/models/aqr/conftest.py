@@ -111,10 +111,11 @@ def plain_flex(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flex_attention, "compiled_flex_attention", lambda: materialised_flex)
 
 
-def materialised_flex(q: Tensor, k: Tensor, v: Tensor, score_mod: flex_attention.Score, **_: object) -> tuple:
+def materialised_flex(q: Tensor, k: Tensor, v: Tensor, score_mod: flex_attention.Score, **with_lse: object):
     dtype, (q, k, v) = q.dtype, (flex_attention.at_least_float32(x) for x in (q, k, v))
     numbers = [torch.arange(n) for n in (*q.shape[:3], k.shape[2])]
     places = (n.view([-1 if axis == i else 1 for axis in range(4)]) for i, n in enumerate(numbers))
     with torch.autocast(q.device.type, enabled=False):
         scores = score_mod(q @ k.mT / q.shape[-1] ** 0.5, *places)
-        return (scores.softmax(-1) @ v).to(dtype), scores.logsumexp(-1)
+        out = (scores.softmax(-1) @ v).to(dtype)
+    return (out, scores.logsumexp(-1)) if with_lse else out

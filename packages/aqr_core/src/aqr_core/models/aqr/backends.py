@@ -11,7 +11,7 @@ import torch
 from aqr_core.errors import ConfigError
 
 BACKENDS = ("auto", "dense", "window", "flex")
-SMALL_SHARE = 0.25  # of the tokens: up to here the pairs of the windows cost less than materialised logits
+SMALL_SHARE = 0.15  # of the tokens: up to here the pairs of the windows cost less than materialised logits
 
 logger = logging.getLogger(__name__)
 

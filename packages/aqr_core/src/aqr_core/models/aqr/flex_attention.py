@@ -44,14 +44,13 @@ class FlexBias:
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """(B, A, Q, c), (B, A, T, c), (B, A, T, c) -> (B, A, Q, c)."""
-        out, lse = compiled_flex_attention()(query, key, value, score_mod=self.score, **_WITH_LSE)
+        kernel = compiled_flex_attention()
         if self.gradient is None:
-            return out
+            return kernel(query, key, value, score_mod=self.score)
+        out, lse = kernel(query, key, value, score_mod=self.score, **_WITH_LSE)
         pairs = self.gradient.windows.pairs(num_tokens=key.shape[2], heads=query.shape[1])
-        lse = getattr(lse, "lse", lse).detach()
-        return _WithBiasGradient.apply(
-            out, self.gradient.value, query.detach(), key.detach(), value.detach(), lse, pairs
-        )
+        constants = (x.detach() for x in (query, key, value, getattr(lse, "lse", lse)))
+        return _WithBiasGradient.apply(out, self.gradient.value, *constants, pairs)
 
 
 def biased_score(strength: Tensor, cells: QueryCells, rule: BiasRule) -> Score:
