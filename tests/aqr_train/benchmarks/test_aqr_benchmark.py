@@ -18,7 +18,7 @@ from aqr_train.benchmarks.aqr_report import Comparison, Targets, grids, markdown
 from aqr_train.benchmarks.aqr_scene import extract, open_scene, seeded_boxes
 from aqr_train.benchmarks.aqr_sides import AQR_BLOCKS, BASELINE, RECIPE, build_side, shipped_config, side_configs
 from aqr_train.benchmarks.aqr_steps import head_step
-from aqr_train.benchmarks.turns import BACKWARD, FORWARD, SideFigures, Spread, take_turns, time_ratio
+from aqr_train.benchmarks.turns import BACKWARD, FORWARD, SideFigures, Spread, cpu_ratio, take_turns, time_ratio
 from aqr_train.cli import main
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def scene():
 
 def figures(*seconds: float, peak: int | None = None) -> SideFigures:
     """Two thirds of every round go backward."""
-    return SideFigures(tuple({FORWARD: s / 3, BACKWARD: 2 * s / 3} for s in seconds), peak)
+    return SideFigures(tuple({FORWARD: s / 3, BACKWARD: 2 * s / 3} for s in seconds), seconds, peak)
 
 
 def test_sides_run_in_turn_and_none_always_first():
@@ -72,6 +72,7 @@ def test_ratios_are_taken_round_by_round():
     ratio = time_ratio(side, base)
     assert dataclasses.astuple(ratio) == pytest.approx((1.1, 0.9, 1.3))  # medians of the times would give 1.3
     assert time_ratio(side, base, BACKWARD).median == pytest.approx(1.1)
+    assert cpu_ratio(side, base) == ratio
 
 
 def test_a_variant_differs_from_the_baseline_by_its_aqr_blocks_alone():
@@ -180,6 +181,7 @@ def test_the_report_says_what_is_met():
         "v1",
         "1.25 (1.20 to 1.30)",
         "at most 1.10: missed",
+        "1.25 (1.20 to 1.30)",
         "1.25",
         "1.25",
         "1.09",
@@ -192,7 +194,7 @@ def test_the_report_says_what_is_met():
     assert list(faster.ratios().rows[1]) == [RENDERER, "400 (400 to 400)", "at least 200: met"]
     floor = Floor(Work(2e9, 2**20), {"v1": {"renderer": Work(1e9, 0)}}, Rates(1e10, 1e10))
     text = markdown(["device: x"], [dataclasses.replace(comparison, floor=floor)], floor, on_cuda=False)
-    assert "| v1 | 1.25 (1.20 to 1.30) | at most 1.10: missed | 1.10 | 1.25 |" in text
+    assert "| v1 | 1.25 (1.20 to 1.30) | at most 1.10: missed | 1.25 (1.20 to 1.30) | 1.10 | 1.25 |" in text
     assert "| v1 | renderer | 1.00 | 0 | 100.0 |" in text
     assert "10 GFLOP/s" in text and RECIPE in text and "- device: x" in text
     assert [grid.title for grid in grids([comparison], None)] == ["Head", "Head: absolute"]
@@ -214,6 +216,8 @@ def test_the_command_writes_its_report(tmp_path, capsys):
     rows = [line.split(" | ") for line in text.split("## Full model, training step\n")[1].splitlines()[3:6]]
     assert [row[0] for row in rows] == [f"| {name}" for name in (BASELINE, "v3", RECIPE)]
     assert all(float(row[1].split()[0]) > 0 for row in rows)
+    command = "aqr benchmark aqr --config cmt_tiny --parts head model attention --variants v3 --rounds 1 --boxes 20"
+    assert f"- command: `{command} --device cpu --precision fp32 --dense-gib 0.01`" in text
     assert "| v3 | weight generator |" in text and "commit: " in text
     assert "Full model, training step" in capsys.readouterr().out
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,15 +67,27 @@ def run(arguments: argparse.Namespace) -> int:
         console.print(grid.rich())
     if arguments.out is not None:
         facts = [
-            f"config: {arguments.config} and its siblings, {arguments.precision}, batch 1, weights not neutral",
+            f"command: `{_command(arguments)}`",
+            "sides: batch 1; AQR's weights are not neutral",
             *describe_environment(device),
             f"input: {scene.origin}",
             f"queries: {scene.describe_queries()}",
             f"rounds: {arguments.rounds} timed after one to warm up and one for memory",
         ]
-        write_text(arguments.out, markdown(facts, comparisons, floor, on_cuda=device.type == "cuda"))
+        write_text(arguments.out, markdown(facts, comparisons, floor, on_cuda=not scene.on_cpu))
         console.print(f"{arguments.out}: written.", soft_wrap=True, highlight=False)
     return 0
+
+
+def _command(arguments: argparse.Namespace) -> str:
+    """What repeats the run, defaults included."""
+    words = ["aqr", "benchmark", "aqr"]
+    for name in ("config", "parts", "variants", "backends", "rounds", "boxes", "device", "precision", "dense_gib"):
+        value = getattr(arguments, name)
+        values = [str(each) for each in value] if isinstance(value, list | tuple) else [str(value)]
+        if values:
+            words += [f"--{name.replace('_', '-')}", *values]
+    return shlex.join(words)
 
 
 def _measure(arguments: argparse.Namespace, scene: Scene) -> tuple[list[Comparison], Floor | None]:
@@ -102,8 +115,8 @@ def _compare_heads(arguments: argparse.Namespace, scene: Scene) -> tuple[Compari
     figures = take_turns(steps, device, arguments.rounds)
     variants = {name: heads[name] for name in arguments.variants}
     floor = count_floor(steps[BASELINE], variants, scene, arguments.precision)
-    targets = Targets(time=1.15 if device.type == "cuda" else 1.25, sides=arguments.variants)
-    return Comparison("Head alone, training step", figures, targets, floor), floor
+    targets = Targets(time=1.25 if scene.on_cpu else 1.15, sides=arguments.variants)
+    return Comparison("Head alone, training step", figures, targets, floor, scene.on_cpu), floor
 
 
 def _compare_models(arguments: argparse.Namespace, scene: Scene, floor: Floor | None) -> Comparison:
@@ -113,7 +126,7 @@ def _compare_models(arguments: argparse.Namespace, scene: Scene, floor: Floor | 
     steps = {name: model_step(config, scene.batch, arguments.precision) for name, config in configs.items()}
     figures = take_turns(steps, scene.device, arguments.rounds)
     targets = Targets(time=1.10, memory=1.10, sides=arguments.variants)
-    return Comparison("Full model, training step", figures, targets, floor)
+    return Comparison("Full model, training step", figures, targets, floor, scene.on_cpu)
 
 
 def _compare_renderers(arguments: argparse.Namespace, scene: Scene) -> Iterator[Comparison]:
@@ -125,7 +138,7 @@ def _compare_renderers(arguments: argparse.Namespace, scene: Scene) -> Iterator[
 
 def _compare_attention(arguments: argparse.Namespace, scene: Scene) -> Iterator[Comparison]:
     block = shipped_config(arguments.config, "v3")["model"]["pts_bbox_head"]["attention_bias_config"]
-    backends = arguments.backends or (BACKENDS[1:] if scene.device.type == "cuda" else ("dense", "window"))
+    backends = arguments.backends or (("dense", "window") if scene.on_cpu else BACKENDS[1:])
     for cells in (scene.own_cells, scene.cells):
         title = f"One cross-attention, {cells.in_bev.numel()} queries to {cells.shapes.num_tokens} tokens"
         needed = dense_bytes(cells, scene.heads) / GIB
@@ -141,4 +154,4 @@ def _compare_attention(arguments: argparse.Namespace, scene: Scene) -> Iterator[
             precision=arguments.precision,
             rounds=arguments.rounds,
         )
-        yield Comparison(title, figures)
+        yield Comparison(title, figures, on_cpu=scene.on_cpu)

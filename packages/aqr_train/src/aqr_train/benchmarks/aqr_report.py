@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aqr_train.benchmarks.aqr_floor import Floor
 from aqr_train.benchmarks.aqr_sides import RECIPE
 from aqr_train.benchmarks.tables import Grid
-from aqr_train.benchmarks.turns import BACKWARD, FORWARD, SideFigures, Spread, time_ratio
+from aqr_train.benchmarks.turns import BACKWARD, FORWARD, SideFigures, Spread, cpu_ratio, time_ratio
 
 MIB = 1024**2
 WORDS = ("side", "target", "work")
@@ -17,6 +17,7 @@ NOTES = """\
   round, and the table has the median (smallest to largest). Time: {clock}.
 - All sides of "head" and "full model" train the same parameters, AQR's own added, on the same input with the same
   random numbers. "{recipe}" is the shipped recipe: it trains less, so it may be faster than the baseline.
+- CPU time: of all threads of the process. Other processes disturb it less than the time, which the targets are for.
 - Head: denoising, forward, losses, backward down to the features. Full model: the trainer's step, clipping and update
   included. Attention: one cross-attention of the decoder without its projections, its bias made beforehand.
 - Memory: the most that tensors held over what they held before the step (weights, optimiser state and batch are not in
@@ -55,12 +56,14 @@ class Comparison:
         figures: name -> what was measured, the baseline first.
         targets: see there.
         floor: least work that the sides in it add.
+        on_cpu: the CPU does the work, so its time is shown too.
     """
 
     title: str
     figures: Mapping[str, SideFigures]
     targets: Targets = field(default_factory=Targets)
     floor: Floor | None = None
+    on_cpu: bool = True
 
     @property
     def baseline(self) -> SideFigures:
@@ -72,7 +75,7 @@ class Comparison:
         if self.targets.speedup is not None:
             rows = [self._speedup_row(name, side) for name, side in self.figures.items()]
             return _grid(self.title, ("side", "times faster", "target"), rows)
-        columns = ("side", "time", "target", "floor", FORWARD, BACKWARD, "memory", "target")
+        columns = ("side", "time", "target", "CPU time", "floor", FORWARD, BACKWARD, "memory", "target")
         rows = [self._ratio_row(name, side) for name, side in self.figures.items()]
         return _grid(self.title, columns, rows)
 
@@ -101,6 +104,7 @@ class Comparison:
             name,
             _spread(time),
             _verdict(time.median, targets.time),
+            _spread(cpu_ratio(side, self.baseline)) if self.on_cpu else "",
             floor,
             *stretches,
             "" if memory is None else f"{memory:.2f}",

@@ -46,6 +46,11 @@ class Scene:
         return self.batch.images.device
 
     @property
+    def on_cpu(self) -> bool:
+        """Whether that is the CPU."""
+        return self.device.type == "cpu"
+
+    @property
     def own_cells(self) -> QueryCells:
         """Of the queries alone."""
         return self.cells.select(slice(self.slots, None))

@@ -98,12 +98,15 @@ def _cpu_peak(run: Callable[[Mark], None]) -> dict[str, int]:
         recorded.export_chrome_trace(str(path))
         events = json.loads(path.read_text(encoding="utf-8"))["traceEvents"]
     timeline = sorted((e for e in events if e.get("name") in (_BOUNDARY, "[memory]")), key=lambda event: event["ts"])
+    memory = [event["args"] for event in timeline if event["name"] == "[memory]"]
+    # The profiler counts on from its last session, what that left behind included.
+    before = memory[0]["Total Allocated"] - memory[0]["Bytes"] if memory else 0
     peak: dict[str, int] = defaultdict(int)
     held = stretch = 0
     parts = iter(order)
     for event in timeline:
         if event["name"] == "[memory]":
-            held = event["args"]["Total Allocated"]
+            held = event["args"]["Total Allocated"] - before
             stretch = max(stretch, held)
         else:
             part = next(parts)

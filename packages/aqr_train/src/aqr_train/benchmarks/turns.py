@@ -14,7 +14,7 @@ from aqr_train.benchmarks.probes import Clock, peak_memory
 from aqr_train.seeding import seed_all
 
 FORWARD, BACKWARD = "forward", "backward"
-_ROUND_S = 0.1
+_ROUND_S = 0.1  # a short run is repeated, or a tick of the machine decides
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,12 @@ class SideFigures:
 
     Attributes:
         rounds: per round, seconds of each stretch.
+        cpu_seconds: per round, CPU time of this process in one run; it counts waiting threads, but not other processes.
         peak_bytes: most that tensors held over what they held when the run began; None if not taken.
     """
 
     rounds: tuple[Mapping[str, float], ...]
+    cpu_seconds: tuple[float, ...]
     peak_bytes: int | None = None
 
     def seconds(self, stretch: str | None = None) -> list[float]:
@@ -58,6 +60,11 @@ def time_ratio(side: SideFigures, baseline: SideFigures, stretch: str | None = N
     return Spread.of([own / base for own, base in pairs])
 
 
+def cpu_ratio(side: SideFigures, baseline: SideFigures) -> Spread:
+    """The same of CPU time."""
+    return Spread.of([own / base for own, base in zip(side.cpu_seconds, baseline.cpu_seconds, strict=True)])
+
+
 def take_turns(
     sides: Mapping[str, Run], device: torch.device, rounds: int, *, memory: bool = True
 ) -> dict[str, SideFigures]:
@@ -66,23 +73,28 @@ def take_turns(
     A round gives every side the same random numbers. The first place rotates, so that none always follows the same one.
     """
     peaks = {name: _warm_up(run, device, memory) for name, run in sides.items()}
-    timed: dict[str, list[Mapping[str, float]]] = {name: [] for name in sides}
+    timed: dict[str, list[tuple[dict[str, float], float]]] = {name: [] for name in sides}
     for number in range(rounds):
         for name in _rotated(list(sides), number):
             timed[name].append(_time(sides[name], device, number))
-    return {name: SideFigures(tuple(timed[name]), peaks[name]) for name in sides}
+    return {
+        name: SideFigures(tuple(stretches for stretches, _ in found), tuple(cpu for _, cpu in found), peaks[name])
+        for name, found in timed.items()
+    }
 
 
-def _time(run: Run, device: torch.device, seed: int) -> dict[str, float]:
-    """Seconds of each stretch; the medians of as many runs as `_ROUND_S` holds, against noise in short ones."""
+def _time(run: Run, device: torch.device, seed: int) -> tuple[dict[str, float], float]:
+    """Seconds of each stretch, and CPU seconds: medians of as many runs as fill `_ROUND_S`."""
     runs: list[dict[str, float]] = []
+    cpu: list[float] = []
     until = time.perf_counter() + _ROUND_S
     while not runs or time.perf_counter() < until:
         seed_all(seed)
-        clock = Clock(device)
+        clock, started = Clock(device), time.process_time()
         run(clock.mark)
         runs.append(clock.seconds())
-    return {stretch: float(np.median([times[stretch] for times in runs])) for stretch in runs[0]}
+        cpu.append(time.process_time() - started)
+    return {stretch: float(np.median([times[stretch] for times in runs])) for stretch in runs[0]}, float(np.median(cpu))
 
 
 def _warm_up(run: Run, device: torch.device, memory: bool) -> int | None:
