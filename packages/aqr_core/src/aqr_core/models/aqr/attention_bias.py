@@ -13,11 +13,11 @@ from aqr_core.models.aqr.bias_rule import BiasRule
 from aqr_core.models.aqr.dense_attention import DenseBias
 from aqr_core.models.aqr.flex_attention import FlexBias, biased_score
 from aqr_core.models.aqr.global_bias import ModalityBias
-from aqr_core.models.aqr.precision import at_least_float32
 from aqr_core.models.aqr.projection import QueryCells
 from aqr_core.models.aqr.window_attention import WindowBias
 from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views, check_window_edges
 from aqr_core.models.head.attention import AttentionBias
+from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS
 
 LARGEST_BIAS = 5.0

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aqr_core.models.aqr.precision import HALF
 from aqr_core.models.aqr.windows import WindowTable
+from aqr_core.models.precision import HALF
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.aqr.precision import at_least_float32
+from aqr_core.models.precision import at_least_float32
 
 
 def for_kernels(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from aqr_core.models.aqr.precision import HALF
+from aqr_core.models.precision import HALF
 
 KERNEL_ALIGNMENT = 8  # channels; with another number the fused kernels of a GPU are slow or refuse
 

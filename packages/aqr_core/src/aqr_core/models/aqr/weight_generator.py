@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.aqr.precision import at_least_float32
 from aqr_core.models.aqr.projection import MapShapes, QueryCells
 from aqr_core.models.aqr.window_softmax import attend_to_windows
 from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views, check_window_edges
 from aqr_core.models.head.attention import PackedAttention
 from aqr_core.models.head.transformer import FFN
+from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS
 
 

@@ -11,8 +11,8 @@ from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from aqr_core.models.aqr.precision import at_least_float32
 from aqr_core.models.aqr.window_pairs import WindowPairs
+from aqr_core.models.precision import at_least_float32
 
 
 def attend_to_windows(query: Tensor, key: Tensor, value: Tensor, pairs: WindowPairs, dropout: float = 0.0) -> Tensor:
