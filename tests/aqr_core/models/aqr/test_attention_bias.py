@@ -49,6 +49,7 @@ def test_rule_by_hand():
     gaussian = BiasRule((8, 8), "all", 2.0, limit=5.0)  # exp(-d^2 / 8)
     expected = [2.0, 4 * math.exp(-0.25), 5.0, -5.0]  # 40 exp(-1) is 14.7: clamped after the fall-off
     assert gaussian.value(strength, distance_sq).tolist() == pytest.approx(expected, rel=1e-6)
+    assert gaussian.value(strength.double(), distance_sq).tolist() == pytest.approx(expected, rel=1e-14)
 
 
 @pytest.mark.parametrize(("max_scale", "limit"), [(5.0, 5.0), (4.0, 4.0), (9.0, 5.0)])

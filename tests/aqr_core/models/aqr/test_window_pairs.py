@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqr_core.models.aqr.window_pairs import WindowPairs
+from aqr_core.models.aqr.window_pairs import WindowPairs, _head_rows
 from aqr_core.models.aqr.window_softmax import attend_to_windows
 
 
@@ -58,7 +58,7 @@ def test_the_list_has_only_valid_slots_and_is_made_without_copies_of_rows():
     assert pairs.by_token.shape == (count,)
     assert pairs.query.shape == pairs.token.shape == (3 * count,)
     projected = torch.arange(2 * 9 * 12.0).view(2, 9, 12)
-    rows = projected.unflatten(-1, (3, 4)).transpose(1, 2).transpose(1, 2).reshape(-1, 4)
+    rows = _head_rows(projected.unflatten(-1, (3, 4)).transpose(1, 2))
     assert rows.data_ptr() == projected.data_ptr()
     # Row (sample * T + token) * A + head holds the channels of that head.
     assert rows[(1 * 9 + 5) * 3 + 2].tolist() == projected[1, 5, 8:].tolist()

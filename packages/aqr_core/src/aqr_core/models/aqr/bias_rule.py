@@ -27,5 +27,5 @@ class BiasRule:
     def value(self, strength: Tensor, distance_sq: Tensor) -> Tensor:
         """Bias of a token in the window: strength times `exp(-d^2 / 2 sigma^2)`, clamped; shapes broadcast."""
         if self.sigma is not None:
-            strength = strength * torch.exp(distance_sq * (-0.5 / self.sigma**2))
+            strength = strength * torch.exp(distance_sq.to(strength.dtype) * (-0.5 / self.sigma**2))
         return strength.clamp(-self.limit, self.limit)

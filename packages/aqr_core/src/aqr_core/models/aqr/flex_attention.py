@@ -19,11 +19,11 @@ from torch.autograd.function import once_differentiable
 from torch.nn.attention import flex_attention as flex
 
 from aqr_core.models.aqr.bias_rule import BiasRule
-from aqr_core.models.aqr.precision import at_least_float32
 from aqr_core.models.aqr.projection import MapShapes, QueryCells
 from aqr_core.models.aqr.window_attention import WindowBias
 from aqr_core.models.aqr.window_pairs import WindowPairs
 from aqr_core.models.aqr.windows import first_offset, seeing_cameras
+from aqr_core.models.precision import at_least_float32
 
 FAR = -(2**20)  # a cell whose window reaches no map
 
@@ -84,12 +84,14 @@ def biased_score(strength: Tensor, cells: QueryCells, rule: BiasRule) -> Score:
 
 def token_cells(shapes: MapShapes, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """(T,) int32 map of each token (0 BEV, 1 + n camera n), and its row and column there."""
+    count = functools.partial(torch.arange, dtype=torch.int32, device=device)  # a copy to the GPU would wait for it
     cells = []
     if shapes.bev is not None:
-        cells.append(torch.cartesian_prod(*(torch.arange(size) for size in (1, *shapes.bev))))
+        cells.append(torch.cartesian_prod(count(1), *map(count, shapes.bev)))
     if shapes.image is not None:
-        cells.append(torch.cartesian_prod(*(torch.arange(size) for size in shapes.image)) + torch.tensor([1, 0, 0]))
-    place, row, col = torch.cat(cells).int().to(device).T.contiguous()
+        cameras, *grid = shapes.image
+        cells.append(torch.cartesian_prod(count(1, cameras + 1), *map(count, grid)))
+    place, row, col = torch.cat(cells).T.contiguous()
     return place, row, col
 
 
