@@ -12,10 +12,6 @@ _base_ = ["cmt_tiny.py", "_base_/aqr/frozen_backbones.py"]
 
 data = dict(train=dict(pipeline=[dict(type="ModalMask3D", mode="train"), *_base_.data.train.pipeline]))
 load_from = "cmt_tiny"
-optimizer = dict(
-    lr=2e-4,
-    # Groups of parts that a variant adds are the variant's own.
-    param_groups={pattern: rule for pattern, rule in _base_._finetuning.items() if ".aqr_" not in pattern},
-)
+optimizer = dict(lr=2e-4, param_groups=_base_._finetuning)  # groups of parts that a variant adds are the variant's own
 schedule = dict(warmup_steps=20)
 train = dict(max_steps=400, val_every=None, save_every=0)

@@ -8,7 +8,7 @@ type vectors and camera codes the fused expert starts as the CMT that the weight
 Hardware: two CPU cores, 4 minutes. Result: see docs/aqr.md.
 """
 
-_base_ = "cmt_tiny.py"
+_base_ = ["cmt_tiny.py", "_base_/aqr/frozen_backbones.py"]
 
 model = dict(
     pts_bbox_head=dict(
@@ -27,17 +27,9 @@ load_from = "cmt_tiny"
 optimizer = dict(
     lr=2e-4,
     param_groups={
-        "img_backbone.*": dict(frozen=True),
-        "pts_middle_encoder.*": dict(frozen=True),
-        "pts_backbone.*": dict(frozen=True),
-        "img_neck.*": dict(lr_mult=0.05, norm_eval=True),
-        "pts_neck.*": dict(lr_mult=0.05, norm_eval=True),
-        "pts_bbox_head.transformer.*": dict(lr_mult=0.5),
+        **_base_._finetuning,
         "pts_bbox_head.transformer.encoder.*": dict(lr_mult=5.0),
         "pts_bbox_head.transformer.selected_cls.*": dict(lr_mult=5.0),
-        "pts_bbox_head.shared_conv.*": dict(lr_mult=0.5),
-        "pts_bbox_head.reference_points.*": dict(lr_mult=0.3),
-        "pts_bbox_head.task_heads.*": dict(lr_mult=0.8),
     },
 )
 schedule = dict(warmup_steps=20)
