@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -56,15 +57,15 @@ class AttentionBiasGenerator(nn.Module):
         views: str = "all",
     ) -> None:
         super().__init__()
-        if not 0 < min_scale <= max_scale:
+        if not 0 < min_scale <= max_scale < math.inf:
             raise ConfigError(
-                f"min_scale {min_scale} and max_scale {max_scale} must satisfy 0 < min_scale <= max_scale."
+                f"min_scale {min_scale} and max_scale {max_scale} must satisfy 0 < min_scale <= max_scale < inf."
             )
         if not min_scale <= bias_scale <= max_scale:
             raise ConfigError(
                 f"bias_scale is {bias_scale}; it must lie in [min_scale, max_scale] = [{min_scale}, {max_scale}]."
             )
-        if gaussian_sigma <= 0:
+        if not 0 < gaussian_sigma < math.inf:
             raise ConfigError(f"gaussian_sigma is {gaussian_sigma}; it must be above 0 cells.")
         self.window_size = check_window_edges("window_size", window_size)
         self.views = check_views(views)
@@ -111,7 +112,7 @@ class AttentionBiasGenerator(nn.Module):
             bias = ModalityBias(strength.clamp(-rule.limit, rule.limit), cells.shapes.num_bev, num_tokens)
             return DenseBias(bias.dense, self.fp16) if self.attention_backend == "dense" else bias
         window = sum(edge**2 for edge in rule.edges)
-        backend = choose_backend(self.attention_backend, strength.device, window, num_tokens)
+        backend = choose_backend(self.attention_backend, strength.device, strength.dtype, window, num_tokens)
         if backend == "flex" and not (torch.is_grad_enabled() and strength.requires_grad):
             return FlexBias(biased_score(strength, cells, rule), gradient=None)
         windows = build_windows(cells, rule.edges, rule.views)

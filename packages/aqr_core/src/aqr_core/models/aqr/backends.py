@@ -23,12 +23,13 @@ def check_backend(name: str) -> str:
     return name
 
 
-def choose_backend(requested: str, device: torch.device, window: int, num_tokens: int) -> str:
+def choose_backend(requested: str, device: torch.device, dtype: torch.dtype, window: int, num_tokens: int) -> str:
     """The backend to use: 'dense', 'window' or 'flex'.
 
     Args:
-        requested: of `BACKENDS`; 'auto' decides by device and sizes and logs once why.
+        requested: of `BACKENDS`; 'auto' decides by device, dtype and sizes and logs once why.
         device: of the attention.
+        dtype: of the bias: float64 in a float64 model, else float32.
         window: tokens that a query's windows hold.
         num_tokens: T.
 
@@ -41,7 +42,9 @@ def choose_backend(requested: str, device: torch.device, window: int, num_tokens
         raise ConfigError("attention_backend is 'flex' but triton is not installed; install it, or use 'window'.")
     if requested != "auto":
         return requested
-    if device.type == "cuda" and _has_triton():
+    if device.type == "cuda" and dtype == torch.float64:
+        backend, reason = "dense", "no fused kernel takes float64"
+    elif device.type == "cuda" and _has_triton():
         backend, reason = "flex", "fused with the bias, in the precision of the model"
     elif window > SMALL_SHARE * num_tokens:
         backend, reason = "dense", f"windows of {window} are large against {num_tokens} tokens"
