@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -185,8 +187,10 @@ def test_wrong_map_shape_names_both(build_v3, tiny_inputs):
     [
         (dict(min_scale=3.0, max_scale=2.0), "min_scale 3.0 and max_scale 2.0"),
         (dict(min_scale=-1.0), "min_scale -1.0"),
+        (dict(max_scale=math.inf), "max_scale inf"),
         (dict(bias_scale=9.0), r"bias_scale is 9.0.*\[0.5, 5.0\]"),
         (dict(gaussian_sigma=0.0), "gaussian_sigma is 0.0"),
+        (dict(gaussian_sigma=math.nan), "gaussian_sigma is nan"),
         (dict(attention_backend="flash"), "'flash'.*'auto', 'dense', 'window', 'flex'"),
         (dict(window_size=0), "window_size is 0"),
         (dict(views="best"), "'best'"),
@@ -203,6 +207,15 @@ def test_bad_bias_settings_are_named(arguments, message):
         (dict(activation="relu"), "'relu'.*'tanh'"),
         (dict(init="zero"), "'zero'.*'neutral'"),
         (dict(init=dict(weight=1)), "init is"),
+        (dict(init=dict(bias="1.5")), "init is"),
+        (dict(init=dict(bias=math.nan)), "init is"),
+        (dict(num_heads=0), "num_heads is 0; it must be 1 or more"),
+        (dict(num_heads=3), "embed_dims 256 is no multiple of num_heads 3"),
+        (dict(num_layers=0), "num_layers is 0; it must be 1 or more"),
+        (dict(feedforward_channels=0), "feedforward_channels is 0"),
+        (dict(dropout=1.5), r"dropout is 1.5; it must lie in \[0, 1\)"),
+        (dict(bev_feature_shape=128), r"bev_feature_shape is 128; give \(Y, X\)"),
+        (dict(pers_feature_shape=(20, 50)), r"pers_feature_shape is \(20, 50\); give \(N, H, W\)"),
         (dict(window_sizes=(8, 0)), "window_sizes is"),
         (dict(views="any"), "'any'"),
     ],
@@ -224,6 +237,14 @@ def test_bad_generator_settings_are_named(arguments, message):
             "'sigmoid2'.*must be one of 'tanh'",
         ),
         (dict(aqr_config=GENERATOR, modulator_config={}, attention_bias_config=BIAS), "exclude each other"),
+        (
+            dict(aqr_config={**GENERATOR, "embed_dims": 64}, attention_bias_config=BIAS),
+            "aqr_config.embed_dims is 64, hidden_dim is 128",
+        ),
+        (
+            dict(aqr_config=GENERATOR, attention_bias_config=dict(type="WeightRenderer")),
+            "attention_bias_config.type is 'WeightRenderer'; it must be 'AttentionBiasGenerator'",
+        ),
         (dict(aqr_config={**GENERATOR, "windows": 3}, attention_bias_config=BIAS), "'windows'.*window_sizes"),
     ],
 )

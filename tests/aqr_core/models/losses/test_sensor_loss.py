@@ -8,17 +8,22 @@ import torch
 from aqr_core.errors import ConfigError
 from aqr_core.models.losses import SensorLoss
 
-TANH, SIGMOID2 = (-1.0, 1.0), (0.0, 2.0)
+TANH, SIGMOID2, SIGMOID = (-1.0, 0.0, 1.0), (0.0, 1.0, 2.0), (0.0, 1.0, 1.0)  # lowest, neutral, highest
 BOTH, LIDAR, CAMERA, NONE = [True, True], [True, False], [False, True], [False, False]
 
 
 @pytest.mark.parametrize(
     ("working", "target"), [(BOTH, [0.5, 0.5]), (LIDAR, [1.0, 0.0]), (CAMERA, [0.0, 1.0]), (NONE, [0.0, 0.0])]
 )
-@pytest.mark.parametrize(("low", "high"), [TANH, SIGMOID2, (0.0, 1.0)])
-def test_the_target_has_no_loss_whatever_the_range(working, target, low, high):
+@pytest.mark.parametrize(("low", "neutral", "high"), [TANH, SIGMOID2])
+def test_the_target_has_no_loss_whatever_the_range(working, target, low, neutral, high):
     weights = low + (high - low) * torch.tensor(target).expand(1, 3, 2)
-    assert SensorLoss()(weights, torch.tensor([working]), (low, high)) == 0
+    assert SensorLoss()(weights, torch.tensor([working]), (low, neutral, high)) == 0
+
+
+@pytest.mark.parametrize(("working", "target"), [(BOTH, [1.0, 1.0]), (LIDAR, [1.0, 0.0]), (NONE, [0.0, 0.0])])
+def test_weights_that_only_damp_are_neutral_at_their_highest(working, target):
+    assert SensorLoss()(torch.tensor([[target]]), torch.tensor([working]), SIGMOID) == 0
 
 
 def test_numbers_by_hand():

@@ -22,6 +22,13 @@ from aqr_core.models.aqr.projection import QueryCells
 from aqr_core.models.head.attention import AttentionBias
 from aqr_core.registry import MODELS, build
 
+BLOCK_TYPES = {
+    "aqr_config": "AQRWeightGenerator",
+    "renderer_config": "WeightRenderer",
+    "modulator_config": "FeatureModulator",
+    "attention_bias_config": "AttentionBiasGenerator",
+}
+
 
 @dataclass(frozen=True)
 class Routed:
@@ -88,7 +95,7 @@ def build_aqr(
     (neutral at 1) in v1 and v2.
 
     Raises:
-        ConfigError: a combination that means no variant, or an activation of another variant.
+        ConfigError: a combination that means no variant, a block of another type, or an activation of another variant.
     """
     blocks = {
         "aqr_config": aqr_config,
@@ -118,11 +125,19 @@ def build_aqr(
     allowed = ("tanh",) if attention_bias_config is not None else ("sigmoid2", "sigmoid")
     generator_config = blocks["aqr_config"]
     assert generator_config is not None
-    generator = build({"activation": allowed[0], **generator_config}, MODELS)
+    generator = _build_part("aqr_config", {"activation": allowed[0], **generator_config})
     if generator.activation not in allowed:
         raise ConfigError(
             f"aqr_config.activation is {generator.activation!r}, but with {given[-1]} it must be one of "
             f"{', '.join(map(repr, allowed))}: weights that change nothing would change something."
         )
-    parts = (None if block is None else build(block, MODELS) for block in list(blocks.values())[1:])
-    return AqrParts(generator, *parts)
+    return AqrParts(generator, *(_build_part(key, blocks[key]) for key in list(BLOCK_TYPES)[1:]))
+
+
+def _build_part(key: str, block: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - one of `BLOCK_TYPES`
+    if block is None:
+        return None
+    part = build(block, MODELS)
+    if not isinstance(part, MODELS.get(BLOCK_TYPES[key])):
+        raise ConfigError(f"{key}.type is {block['type']!r}; it must be {BLOCK_TYPES[key]!r}.")
+    return part

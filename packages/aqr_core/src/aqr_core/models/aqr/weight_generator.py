@@ -105,14 +105,20 @@ class AQRWeightGenerator(nn.Module):
         super().__init__()
         if activation not in ACTIVATIONS:
             raise ConfigError(f"activation is {activation!r}; allowed are {', '.join(map(repr, ACTIVATIONS))}.")
-        if init != "neutral" and not (isinstance(init, Mapping) and set(init) == {"bias"}):
-            raise ConfigError(f"init is {init!r}; allowed are 'neutral' and dict(bias=number).")
+        sizes = dict(num_heads=num_heads, num_layers=num_layers, feedforward_channels=feedforward_channels)
+        for name, size in sizes.items():
+            if size < 1:
+                raise ConfigError(f"{name} is {size}; it must be 1 or more.")
+        if not 0 <= dropout < 1:
+            raise ConfigError(f"dropout is {dropout}; it must lie in [0, 1).")
+        start = _initial_bias(init)
+        self.embed_dims = embed_dims
         self.window_sizes = check_window_edges("window_sizes", window_sizes)
         self.views = check_views(views)
         self.activation = activation
         self.expected_shapes: tuple[tuple[int, ...] | None, ...] = (
-            None if bev_feature_shape is None else tuple(bev_feature_shape),
-            None if pers_feature_shape is None else tuple(pers_feature_shape),
+            _expected_shape("bev_feature_shape", bev_feature_shape, ("Y", "X")),
+            _expected_shape("pers_feature_shape", pers_feature_shape, ("N", "H", "W")),
         )
         self.layers = nn.ModuleList(
             WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
@@ -122,7 +128,7 @@ class AQRWeightGenerator(nn.Module):
                 nn.init.xavier_uniform_(parameter)
         self.predictor = nn.Linear(embed_dims, 2)
         nn.init.zeros_(self.predictor.weight)
-        nn.init.constant_(self.predictor.bias, float(init["bias"]) if isinstance(init, Mapping) else 0.0)
+        nn.init.constant_(self.predictor.bias, start)
         self.bev_type_embed = nn.Parameter(torch.randn(embed_dims) * 0.02) if use_type_embed else None
         self.rv_type_embed = nn.Parameter(torch.randn(embed_dims) * 0.02) if use_type_embed else None
 
@@ -154,13 +160,30 @@ class AQRWeightGenerator(nn.Module):
         return torch.where(windows.valid.any(dim=-1, keepdim=True), squash(raw), neutral)
 
     @property
-    def weight_range(self) -> tuple[float, float]:
-        """Lowest and highest weight, which no query reaches."""
-        low, high = ACTIVATIONS[self.activation].squash(torch.tensor([-math.inf, math.inf])).tolist()
-        return low, high
+    def weight_range(self) -> tuple[float, float, float]:
+        """The lowest weight, that which changes nothing, and the highest one; no query reaches the ends."""
+        squash, neutral = ACTIVATIONS[self.activation]
+        low, high = squash(torch.tensor([-math.inf, math.inf])).tolist()
+        return low, neutral, high
 
     def _check_shapes(self, shapes: MapShapes) -> None:
         names = ("bev_feature_shape", "pers_feature_shape")
         for name, expected, real in zip(names, self.expected_shapes, (shapes.bev, shapes.image), strict=True):
             if expected is not None and real is not None and expected != tuple(real):
                 raise ConfigError(f"{name} is {expected} but the feature map is {tuple(real)}; correct {name}.")
+
+
+def _initial_bias(init: str | Mapping[str, float]) -> float:
+    """Where the predictor starts."""
+    match init:
+        case "neutral":
+            return 0.0
+        case {"bias": int() | float() as bias, **rest} if not rest and math.isfinite(bias):
+            return float(bias)
+    raise ConfigError(f"init is {init!r}; allowed are 'neutral' and dict(bias=number).")
+
+
+def _expected_shape(name: str, shape: Sequence[int] | None, axes: Sequence[str]) -> tuple[int, ...] | None:
+    if shape is not None and not (isinstance(shape, Sequence) and len(shape) == len(axes)):
+        raise ConfigError(f"{name} is {shape!r}; give ({', '.join(axes)}), or None to take any map.")
+    return None if shape is None else tuple(shape)

@@ -172,6 +172,11 @@ class CmtHead(nn.Module):
             dn_weight=dn_weight,
         )
         parts = build_aqr(aqr_config, renderer_config, modulator_config, attention_bias_config, aqr_preset)
+        if parts is not None and parts.weight_generator.embed_dims != hidden_dim:
+            raise ConfigError(
+                f"aqr_config.embed_dims is {parts.weight_generator.embed_dims}, hidden_dim is {hidden_dim}; make them "
+                "equal."
+            )
         self.aqr_weight_generator = None if parts is None else parts.weight_generator
         self.weight_renderer = None if parts is None else parts.weight_renderer
         self.feature_modulator = None if parts is None else parts.feature_modulator

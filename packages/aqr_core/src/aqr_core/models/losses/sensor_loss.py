@@ -16,12 +16,12 @@ from aqr_core.registry import MODELS
 class SensorLoss:
     """Squared error of the query weights, scaled to [0, 1], against what the state of the sensors asks for.
 
-    With u = (w - low) / (high - low), so that 1/2 is neutral, and the state s (1 works, 0 failed) of a sensor and of
-    the other one, the target is t = s_own (1 - s_other / 2):
+    With u = (w - low) / (high - low), which is n for a neutral weight, and the state s (1 works, 0 failed) of a sensor
+    and of the other one, the target is t = s_own (1 - s_other (1 - n)):
 
     | this sensor | the other | target |
     | --- | --- | --- |
-    | works | works | 1/2, neutral |
+    | works | works | n, neutral |
     | works | failed | 1, highest |
     | failed | either | 0, lowest |
 
@@ -39,22 +39,22 @@ class SensorLoss:
                 f"SensorLoss.loss_weight is {self.loss_weight}; it must be above 0, or leave aqr_loss out."
             )
 
-    def __call__(self, weights: Tensor, working: Tensor, weight_range: tuple[float, float]) -> Tensor:
+    def __call__(self, weights: Tensor, working: Tensor, weight_range: tuple[float, float, float]) -> Tensor:
         """Compute the term.
 
         Args:
             weights: (B, Q, 2) `[lidar, camera]`.
             working: (B, 2) bool per sample, or (B, Q, 2) per query where a failure is local: a blanked camera has
                 failed for the queries that only it sees. B may be 1 for all samples.
-            weight_range: lowest and highest weight.
+            weight_range: lowest, neutral and highest weight.
 
         Returns:
             () loss.
         """
-        low, high = weight_range
+        low, neutral, high = weight_range
         scaled = (at_least_float32(weights) - low) / (high - low)
         state = working.to(scaled.dtype)
-        target = state * (1 - state.flip(-1) / 2)
+        target = state * (1 - state.flip(-1) * (high - neutral) / (high - low))
         if target.dim() == 2:
             target = target.unsqueeze(1)
         return self.loss_weight * (scaled - target).square().mean()
