@@ -39,7 +39,9 @@ class Head(nn.Module):
         self.attention_bias_generator = BiasGenerator(scale)
 
     def aqr_scalars(self) -> dict[str, float]:
-        weights = {f"weight_{name}_{kind}": 0.25 for name in ("lidar", "camera") for kind in ("mean", "std")}
+        weights = {
+            f"weight_{name}_{kind}": 0.25 for name in ("lidar", "camera") for kind in ("mean", "std", "min", "max")
+        }
         scale = float(self.attention_bias_generator.bias_scale.detach())
         return {"bias_scale": scale, **weights, "prefer_lidar": 0.75, "prefer_camera": 0.25}
 
@@ -52,6 +54,7 @@ def trainer_of(scale: float) -> SimpleNamespace:
         plain_model=model,
         settings=SimpleNamespace(log_every=1),
         state=SimpleNamespace(step=1),
+        is_main=True,
         is_due=lambda every: True,
         record=recorded.append,
         recorded=recorded,
@@ -76,6 +79,24 @@ def test_figures_are_recorded_and_a_high_scale_is_warned_about(
     assert trainer.recorded[0]["aqr/bias_scale"] == pytest.approx(scale) and "aqr/prefer_lidar" in trainer.recorded[0]
     assert caplog.text.count(f"Bias scale {scale:.4f}") == 2 and "prefer LiDAR 75 %, camera 25 %" in caplog.text
     assert caplog.text.count("lower max_scale") == warns  # once, not at every line
+    assert "LiDAR weight 0.250 +- 0.250, 0.250 to 0.250" in caplog.text
+
+
+def test_a_resumed_run_does_not_warn_again(caplog: pytest.LogCaptureFixture) -> None:
+    first, resumed = AqrMonitor(), AqrMonitor()
+    first.on_step_end(trainer_of(4.9), None)
+    assert "lower max_scale" in caplog.text
+    caplog.clear()
+    resumed.load_state_dict(first.state_dict())
+    resumed.on_step_end(trainer_of(4.9), None)
+    assert caplog.records == []
+
+
+def test_other_processes_are_silent(caplog: pytest.LogCaptureFixture) -> None:
+    trainer = trainer_of(4.9)
+    trainer.is_main = False
+    AqrMonitor().on_step_end(trainer, None)
+    assert caplog.records == [] and trainer.recorded == []
 
 
 def test_a_line_says_what_the_variant_has() -> None:

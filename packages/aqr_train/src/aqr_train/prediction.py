@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,8 +63,7 @@ def predict(
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     own: Records = {}
     label_of = np.array([DETECTION_CLASSES.index(name) for name in dataset.classes])
-    autocast = accelerator.autocast() if accelerator.mixed_precision != "no" else nullcontext()
-    with torch.inference_mode(), autocast:
+    with torch.inference_mode(), accelerator.autocast():
         loader = load_batches(dataset, batches, collate, num_workers)
         for batch_indices, batch in zip(batches, loader, strict=True):
             own |= _records(model, dataset, label_of, batch_indices, batch.to(accelerator.device))

@@ -23,9 +23,9 @@ class AqrMonitor(Callback):
     """Does nothing for a model without AQR or router.
 
     The scale is put back into its interval after every update, so that a clamp in the forward pass never
-    silences its gradient for good. Every `log_every` steps the head's figures of this process's batch are
+    silences its gradient for good. Every `log_every` steps the head's figures of the main process's batch are
     recorded as `aqr/<figure>` (see `AqrOutput.scalars`; of a router the shares of its experts), said in the log, and
-    judged: what asks for attention is warned about, with advice, once.
+    judged: what asks for attention is warned about, with advice, once, a resumed run included.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class AqrMonitor(Callback):
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Record, say, and warn when due."""
-        if not trainer.is_due(trainer.settings.log_every):
+        if not trainer.is_main or not trainer.is_due(trainer.settings.log_every):
             return
         head: Any = getattr(trainer.plain_model, "pts_bbox_head", None)
         figures: dict[str, float] = head.aqr_scalars() if hasattr(head, "aqr_scalars") else {}
@@ -61,6 +61,14 @@ class AqrMonitor(Callback):
             for name, (clamped, cells) in count_clamped(renderer, head.last_aqr).items():
                 self._advice.judge(f"{name} map", at_clamp={name: clamped / cells})
 
+    def state_dict(self) -> dict[str, Any]:
+        """What has been warned about."""
+        return {"said": self._advice.said}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Warn about nothing twice."""
+        self._advice = Advice(state.get("said", ()))
+
 
 def describe_figures(figures: Mapping[str, float]) -> str:
     """The figures of `aqr_scalars()` as one line of the log; those that a variant has not are left out."""
@@ -69,7 +77,8 @@ def describe_figures(figures: Mapping[str, float]) -> str:
         parts.append(f"Bias scale {figures['bias_scale']:.4f}")
     for name, word in (("lidar", "LiDAR"), ("camera", "camera")):
         if f"weight_{name}_mean" in figures:
-            parts.append(f"{word} weight {figures[f'weight_{name}_mean']:.3f} +- {figures[f'weight_{name}_std']:.3f}")
+            mean, std, low, high = (figures[f"weight_{name}_{kind}"] for kind in ("mean", "std", "min", "max"))
+            parts.append(f"{word} weight {mean:.3f} +- {std:.3f}, {low:.3f} to {high:.3f}")
     if "prefer_lidar" in figures:
         lidar, camera = 100 * figures["prefer_lidar"], 100 * figures["prefer_camera"]
         parts.append(f"prefer LiDAR {lidar:.0f} %, camera {camera:.0f} %")

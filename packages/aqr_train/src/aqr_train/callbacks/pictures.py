@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,8 +24,8 @@ _ENOUGH_QUERIES = 20  # of a class, to judge it
 class AqrPictures(Callback):
     """Every `picture_every` steps and after the last, the main process draws the first sample of its batch.
 
-    The picture is of one more forward pass, in eval mode and without gradient: it draws no random number and moves no
-    statistics, so a run with pictures trains the same numbers as one without.
+    The picture is of one more forward pass in the run's precision, in eval mode and without gradient: it draws no
+    random number and moves no statistics, so a run with pictures trains the same numbers as one without.
 
     The queries of all pictures together tell whether a class of small objects leans on LiDAR, which is warned about
     once.
@@ -50,11 +50,21 @@ class AqrPictures(Callback):
         assert trainer.batch is not None
         trainer.plain_model.eval()
         try:
-            scene = look(trainer.plain_model, trainer.batch, self._pixels)
+            with trainer.accelerator.autocast():
+                scene = look(trainer.plain_model, trainer.batch, self._pixels)
         finally:
             trainer.train_mode()
         trainer.record_picture("aqr/weights", render(draw_weights(scene, note=_NOTE), dpi=_DPI))
         self._judge(scene)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Queries counted so far, and what has been warned about."""
+        return {"said": self._advice.said, "found": dict(self._found), "leaning": dict(self._leaning)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on counting."""
+        self._advice = Advice(state.get("said", ()))
+        self._found, self._leaning = Counter(state.get("found", {})), Counter(state.get("leaning", {}))
 
     def _judge(self, scene: RoutedScene) -> None:
         for query in np.flatnonzero(scene.scores >= SCORE_SHOWN):
