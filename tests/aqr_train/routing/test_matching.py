@@ -10,7 +10,7 @@ from aqr_core.config import load_config
 from aqr_core.infos.schema import GroundTruth
 from aqr_core.models import build_detector
 from aqr_core.models.head.output import HeadOutput
-from aqr_train.routing.matching import annotated, match_queries, predicted_centres
+from aqr_train.routing.matching import annotated, best_boxes, match_queries
 
 
 @pytest.fixture(scope="module")
@@ -50,10 +50,12 @@ def test_without_boxes_nothing_is_matched(head):
     assert match_queries(head, out, [torch.zeros(0, 9)], [torch.zeros(0, dtype=torch.long)]).tolist() == [[-1]]
 
 
-def test_centres_are_those_of_the_task_that_owns_the_class(head):
-    out = output(head, [box(1.0, 2.0), box(-3.0, 4.0)], [2, 3])
-    centres = predicted_centres(head, out, torch.tensor([[2, 3]]))
-    torch.testing.assert_close(centres, torch.tensor([[[1.0, 2.0, 0.0], [-3.0, 4.0, 0.0]]]))
+def test_a_box_is_that_of_the_task_that_owns_the_best_class(head):
+    given = [box(1.0, 2.0), box(-3.0, 4.0)]
+    scores, labels, boxes = best_boxes(head, output(head, given, [2, 3]))
+    assert labels.tolist() == [[2, 3]]
+    torch.testing.assert_close(scores, torch.full((1, 2), 5.0).sigmoid())
+    torch.testing.assert_close(boxes, torch.tensor([given]))
 
 
 def test_annotation_counts_known_classes_with_points():

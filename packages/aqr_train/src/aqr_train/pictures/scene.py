@@ -15,6 +15,7 @@ from aqr_core.models.aqr import AqrOutput
 from aqr_core.structures import Batch
 from aqr_eval.nuscenes.classes import CAMERAS
 from aqr_train.pictures.windows import MapGrid, WindowRectangle, window_rectangles
+from aqr_train.routing.matching import best_boxes
 
 Array = NDArray[np.float64]
 SCORE_SHOWN = 0.3  # queries that score less found nothing worth drawing
@@ -140,7 +141,7 @@ def look(
     batch = _only(batch, sample)
     bev, images = model.extract_bev(batch.points), model.extract_images(batch.images)
     out = head(bev, images, batch.lidar2img, batch.pad_shape)
-    scores, labels, boxes = _best_boxes(head, out)
+    scores, labels, boxes = (part[0] for part in best_boxes(head, out))
     aqr: AqrOutput = out.aqr
     generator, bias = head.aqr_weight_generator, head.attention_bias_generator
     biased = bias is not None and bias.use_local_bias
@@ -159,12 +160,12 @@ def look(
         cameras=pixels.cameras,
         lidar2img=_array(batch.lidar2img[0]),
         true_boxes=_array(batch.gt_boxes[0]) if true_boxes is None else true_boxes,
-        boxes=boxes,
-        scores=scores,
-        labels=labels,
+        boxes=_array(boxes),
+        scores=_array(scores),
+        labels=labels.cpu().numpy(),
         class_names=head.class_names or tuple(f"class {i}" for i in range(sum(head.classes_per_task))),
         aqr=aqr,
-        neutral=1.0 if bias is None else 0.0,
+        neutral=generator.weight_range[1],
         edges=bias.window_size if biased else generator.window_sizes,
         views=(bias if biased else generator).views,
         biased=biased,
@@ -186,15 +187,6 @@ def _only(batch: Batch, sample: int) -> Batch:
         seeds=batch.seeds[one],
         working=batch.working.expand(len(batch), -1)[one],
     )
-
-
-def _best_boxes(head: Any, out: Any) -> tuple[Array, NDArray[np.int64], Array]:  # noqa: ANN401
-    """(Q,) score and (Q,) label of every query's best class, and the (Q, 9) box that goes with it."""
-    scores, labels = torch.cat([logits[-1, 0] for logits in out.cls_logits], dim=-1).float().sigmoid().max(dim=-1)
-    task_of_class = torch.repeat_interleave(torch.tensor(head.classes_per_task, device=labels.device))
-    codes = torch.stack([out.box_codes(task)[-1, 0].float() for task in range(len(head.classes_per_task))])
-    boxes = head.bbox_coder.decode_codes(codes[task_of_class[labels], torch.arange(len(labels), device=labels.device)])
-    return _array(scores), labels.cpu().numpy(), _array(boxes)
 
 
 def _array(values: Tensor) -> Array:

@@ -17,7 +17,6 @@ from aqr_train.routing.warnings import lidar_limit, routing_warnings
 
 FORMAT, VERSION = "aqr-routing", 1
 WORKING, FAILED = "all sensors", {"camera": "no camera", "lidar": "no LiDAR"}
-_BOUNDS = {"tanh": (-1.0, 1.0), "sigmoid2": (0.0, 2.0), "sigmoid": (0.0, 1.0)}
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ class Variant:
     @classmethod
     def of(cls, head: Any) -> Variant:  # noqa: ANN401 - a CmtHead with AQR
         """Read off a head."""
-        bounds = _BOUNDS[head.aqr_weight_generator.activation]
+        low, neutral, high = head.aqr_weight_generator.weight_range
         bias = head.attention_bias_generator
         if bias is not None:
-            return cls("v3", bounds, 0.0, bias.scale.item(), float(bias.max_scale))
-        return cls("v1" if head.feature_modulator.share == 1 else "v2", bounds, 1.0)
+            return cls("v3", (low, high), neutral, bias.scale.item(), float(bias.max_scale))
+        return cls("v1" if head.feature_modulator.share == 1 else "v2", (low, high), neutral)
 
 
 @dataclass(frozen=True)

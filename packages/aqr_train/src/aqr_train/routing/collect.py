@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,12 @@ from aqr_core.data import collate
 from aqr_core.errors import ConfigError
 from aqr_core.models.head.output import HeadOutput
 from aqr_core.structures import Batch
+from aqr_core.structures.boxes3d import X, Z
 from aqr_train.inference import Inference
 from aqr_train.loader import load_batches
 from aqr_train.routing.attention_mass import AttentionMass
 from aqr_train.routing.clamps import count_clamped
-from aqr_train.routing.matching import annotated, match_queries, predicted_centres
+from aqr_train.routing.matching import annotated, best_boxes, match_queries
 from aqr_train.routing.queries import Queries
 
 
@@ -66,17 +67,14 @@ def collect(inference: Inference, indices: list[int], progress: Callable[[int, i
         the same on every process, rows in the order of the indices per process.
 
     Raises:
-        ConfigError: the model has no AQR, or the batch size is below 1.
+        ConfigError: the model has no AQR.
     """
     head = routing_head(inference.model)
-    if inference.batch_size < 1:
-        raise ConfigError(f"batch size is {inference.batch_size}; give at least 1.")
     accelerator = inference.accelerator
     own = indices[accelerator.process_index :: accelerator.num_processes]
     batches = [own[start : start + inference.batch_size] for start in range(0, len(own), inference.batch_size)]
-    autocast = accelerator.autocast() if accelerator.mixed_precision != "no" else nullcontext()
     parts, done = [], 0
-    with torch.inference_mode(), autocast, AttentionMass(head) as mass, _outputs(head) as outputs:
+    with torch.inference_mode(), accelerator.autocast(), AttentionMass(head) as mass, _outputs(head) as outputs:
         loader = load_batches(inference.dataset, batches, collate, inference.num_workers)
         for batch_indices, batch in zip(batches, loader, strict=True):
             model: Any = inference.model
@@ -162,10 +160,9 @@ def _read(
     device = aqr.weights.device
     truths = [annotated(info, dataset.infos.header.classes, dataset.classes) for info in infos]
     boxes, labels = ([part.to(device) for part in parts] for parts in zip(*truths, strict=True))
-    score, label = torch.cat([logits[-1] for logits in out.cls_logits], dim=-1).float().sigmoid().max(dim=-1)
+    score, label, found = best_boxes(head, out)
     lidar2ego = torch.from_numpy(np.stack([info.lidar.lidar2ego for info in infos])).float().to(device)
-    centre = predicted_centres(head, out, label).float()
-    on_ground = centre @ lidar2ego[:, :2, :3].mT + lidar2ego[:, None, :2, 3]  # (B, Q, 2)
+    on_ground = found[..., X : Z + 1].float() @ lidar2ego[:, :2, :3].mT + lidar2ego[:, None, :2, 3]  # (B, Q, 2)
     keyframe = np.repeat(np.array(indices, np.int32), aqr.weights.shape[1])
 
     def rows(values: torch.Tensor, dtype: type[np.generic]) -> NDArray[Any]:

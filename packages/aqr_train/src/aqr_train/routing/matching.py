@@ -1,4 +1,4 @@
-"""Which query found which annotated object."""
+"""What the queries found, and which annotated object it is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from torch.nn.utils.rnn import pad_sequence
 
 from aqr_core.models.head.output import HeadOutput
 from aqr_core.models.precision import at_least_float32
-from aqr_core.structures.boxes3d import X, Z
 
 RADIUS_M = 2.0  # the middle of the metric's distances, at which it measures errors
 
@@ -61,9 +60,15 @@ def annotated(info: Any, header_classes: tuple[str, ...], classes: tuple[str, ..
     return torch.from_numpy(info.gt.boxes[counted]).float(), torch.from_numpy(labels[counted])
 
 
-def predicted_centres(head: Any, out: HeadOutput, label: Tensor) -> Tensor:  # noqa: ANN401
-    """(B, Q, 3) centres of the last decoder layer by the task that owns each query's (B, Q) class, LiDAR frame, m."""
-    owner = torch.repeat_interleave(torch.tensor(head.classes_per_task, device=label.device))[label]  # (B, Q)
-    boxes = torch.stack([head.bbox_coder.decode_codes(out.box_codes(task)[-1]) for task in range(len(out.center))])
-    index = owner[None, ..., None].expand(1, -1, -1, boxes.shape[-1])
-    return boxes.gather(0, index)[0, ..., X : Z + 1]
+def best_boxes(head: Any, out: HeadOutput) -> tuple[Tensor, Tensor, Tensor]:  # noqa: ANN401
+    """What every query takes for the likeliest, in the last decoder layer, at least in float32.
+
+    Returns:
+        (B, Q) score and (B, Q) label of the best class, and the (B, Q, 9) box of the task that owns it, LiDAR frame.
+    """
+    logits = torch.cat([at_least_float32(logits[-1]) for logits in out.cls_logits], dim=-1)
+    scores, labels = logits.sigmoid().max(dim=-1)
+    codes = torch.stack([at_least_float32(out.box_codes(task)[-1]) for task in range(len(out.center))], dim=2)
+    owner = torch.repeat_interleave(torch.tensor(head.classes_per_task, device=labels.device))[labels]  # (B, Q)
+    own = codes.take_along_dim(owner[..., None, None], dim=2).squeeze(2)
+    return scores, labels, head.bbox_coder.decode_codes(own)
