@@ -60,7 +60,7 @@ def save_untrained(config, folder, spread, options):
 
 
 def test_v3_with_and_without_sensors(analyze, tmp_path):
-    code, shown, record = analyze("cmt_aqr_tiny_scratch", "--failures", "camera", "lidar", "--batch-size", "4")
+    code, shown, record = analyze("cmt_aqr_tiny_scratch", "--batch-size", "4")
     assert code == 0, shown
     assert record["format"] == FORMAT and record["variant"]["name"] == "v3" and record["variant"]["scale"] == 2.5
     assert list(record["conditions"]) == ["all sensors", "no camera", "no LiDAR"]
@@ -92,7 +92,7 @@ def test_v3_with_and_without_sensors(analyze, tmp_path):
 
 
 def test_batches_and_limits_change_no_figure(analyze):
-    words = ("--queries", "all", "--limit", "3")
+    words = ("--queries", "all", "--limit", "3", "--failures")
     one = analyze("cmt_aqr_tiny_scratch", *words, "--batch-size", "1")[2]["conditions"]["all sensors"]
     three = analyze("cmt_aqr_tiny_scratch", *words, "--batch-size", "3")[2]["conditions"]["all sensors"]
     assert one["keyframes"] == 3 and one["counted"]["queries"] == 300
@@ -104,7 +104,7 @@ def test_batches_and_limits_change_no_figure(analyze):
 @pytest.mark.parametrize(("config", "name"), [("cmt_aqr_v1_tiny", "v1"), ("cmt_aqr_v2_tiny", "v2")])
 def test_v1_and_v2_have_maps_and_no_scale(analyze, config, name):
     options = ("model.pts_bbox_head.renderer_config.max_weight_clamp=1.0",)
-    code, shown, record = analyze(config, "--limit", "1", "--queries", "all", options=options, spread=0.0)
+    code, shown, record = analyze(config, "--limit", "1", "--queries", "all", "--failures", options=options, spread=0.0)
     assert code == 0, shown
     assert record["variant"] | {"bounds": None} == dict(name=name, bounds=None, neutral=1.0, scale=None, max_scale=None)
     assert record["variant"]["bounds"] == [0.0, 2.0]
@@ -126,7 +126,9 @@ def night(dataroot):
 
 def test_a_scale_near_its_maximum_at_night(analyze, night, tmp_path):
     options = ("model.pts_bbox_head.attention_bias_config.bias_scale=4.9",)
-    _, shown, record = analyze("cmt_aqr_tiny_scratch", "--limit", "1", "--queries", "all", options=options)
+    _, shown, record = analyze(
+        "cmt_aqr_tiny_scratch", "--limit", "1", "--queries", "all", "--failures", options=options
+    )
     assert any("lower max_scale" in line for line in record["warnings"]) and "warning: Bias scale 4.900" in shown
     groups = record["conditions"]["all sensors"]["groups"]
     assert list(groups["light"]) == ["night"] and list(groups["weather"]) == ["unknown"]
@@ -134,7 +136,8 @@ def test_a_scale_near_its_maximum_at_night(analyze, night, tmp_path):
 
 
 def test_no_query_counts(analyze):
-    code, shown, record = analyze("cmt_aqr_tiny_scratch", "--limit", "1", "--queries", "confident", "--score", "1")
+    words = ("--limit", "1", "--failures", "--queries", "confident", "--score", "1")
+    code, shown, record = analyze("cmt_aqr_tiny_scratch", *words)
     assert code == 0, shown
     run = record["conditions"]["all sensors"]
     assert run["counted"] is None and run["groups"]["class"] == {} and run["every"]["queries"] == 100
@@ -146,7 +149,7 @@ def test_no_query_counts(analyze):
         ("cmt_tiny", (), r"The head CmtHead of this model has no AQR"),
         ("cmt_router_tiny", (), r"gives each query to one of three experts"),
         ("cmt_aqr_tiny_scratch", ("--limit", "0"), r"--limit is 0; give at least 1"),
-        ("cmt_aqr_tiny_scratch", ("--batch-size", "0"), r"batch size is 0; give at least 1"),
+        ("cmt_aqr_tiny_scratch", ("--batch-size", "0"), r"--batch-size is 0; give at least 1"),
         ("cmt_aqr_tiny_scratch", ("--score", "7"), r"--score is 7.0"),
     ],
 )

@@ -24,7 +24,7 @@ VERBS = {
     "synth": "write a synthetic dataset in the nuScenes format",
     "prepare": "turn nuScenes tables into infos, and their objects into a database",
     "show": "draw what a model does",
-    "benchmark": "measure the loader or the model",
+    "benchmark": "measure the loader, the model, or what AQR costs",
     "convert": "write weights of any origin as a checkpoint folder",
     "doctor": "show versions, backends and data, and what would fail",
 }

@@ -8,25 +8,32 @@ from pathlib import Path
 from rich.console import Console
 
 from aqr_train.blanking import SENSORS
-from aqr_train.cli.predict import add_split_arguments
+from aqr_train.cli.predict import add_loader_arguments, add_split_arguments
 from aqr_train.cli.progress import Bars
 
-RESULT = "weights.json"
+RESULT, OUT = "weights.json", Path("work_dirs/weights")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--config", help="config path or name; by default the checkpoint's own")
     add_split_arguments(parser)
-    parser.add_argument("--out", type=Path, help=f"folder for {RESULT} and the figures; without it, only the screen")
-    parser.add_argument("--failures", nargs="+", choices=SENSORS, default=[], help="run again without each of these")
+    add_loader_arguments(parser)
+    parser.add_argument("--out", type=Path, default=OUT, help=f"folder for {RESULT} and the figures; by default {OUT}")
+    parser.add_argument(
+        "--failures",
+        nargs="*",
+        choices=SENSORS,
+        default=SENSORS,
+        help="sensors to run again without, one at a time; by default both, with nothing behind it none",
+    )
     parser.add_argument("--limit", type=int, metavar="N", help="at most N keyframes, spread over the split")
     parser.add_argument(
         "--queries",
         choices=("matched", "confident", "all"),
         help="which queries count: matched with an annotated box (default where there are any), confident, or all",
     )
-    parser.add_argument("--score", type=float, default=0.2, help="least score of confident queries")
+    parser.add_argument("--score", type=float, default=0.2, help="least score of confident queries; by default 0.2")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -40,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from aqr_train.routing.groups import choose_counted
     from aqr_train.routing.tables import show
 
-    if arguments.out is not None and arguments.out.is_file():
+    if arguments.out.is_file():
         raise ConfigError(f"--out {arguments.out} is a file; name the folder to write {RESULT} and the figures in.")
     inference = open_run(argparse.Namespace(**vars(arguments), without=None))
     routing_head(inference.model)
@@ -54,9 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     console = Console()
     show(analysis, console)
-    if arguments.out is not None:
-        arguments.out.mkdir(parents=True, exist_ok=True)
-        write_text(arguments.out / RESULT, analysis.to_json())
-        names = [path.name for path in save_figures(analysis, arguments.out)]
-        console.print(f"{arguments.out}: {RESULT}, {', '.join(names)} written.", highlight=False, soft_wrap=True)
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    write_text(arguments.out / RESULT, analysis.to_json())
+    names = [path.name for path in save_figures(analysis, arguments.out)]
+    console.print(f"{arguments.out}: {RESULT}, {', '.join(names)} written.", highlight=False, soft_wrap=True)
     return 0

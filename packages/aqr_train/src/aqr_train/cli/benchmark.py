@@ -13,7 +13,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     kinds = parser.add_subparsers(dest="benchmark", required=True, metavar="WHAT")
     for name in BENCHMARKS:
         module = importlib.import_module(f"aqr_train.benchmarks.{name}")
-        kind = kinds.add_parser(name, help=module.SUMMARY, description=module.SUMMARY.capitalize() + ".")
+        summary: str = module.SUMMARY
+        kind = kinds.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         module.add_arguments(kind)
         kind.add_argument("--debug", action="store_true", default=argparse.SUPPRESS, help="as before the verb")
         kind.set_defaults(run_benchmark=module.run)

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the kind."""
     parser.add_argument("--config", help="config path or name; by default the checkpoint's own")
     add_split_arguments(parser)
+    parser.set_defaults(batch_size=1, num_workers=0)  # one keyframe at a time, read in this process
     parser.add_argument("--without", choices=SENSORS, help="blank this sensor, as if it had failed")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sample", nargs="+", metavar="TOKEN", help="keyframes by token")
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f"keyframes by position in the split; by default {DEFAULT_COUNT}, spread evenly",
     )
     parser.add_argument(
-        "--queries", nargs="+", type=int, metavar="Q", help="draw the windows of these; by default of the best"
+        "--queries", nargs="+", type=int, metavar="Q", help="draw the windows of these; by default of the five best"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder for the files frame_<position>.png")
 
@@ -57,6 +58,8 @@ def run(arguments: argparse.Namespace) -> int:
         )
     frames = _frames(arguments, dataset)
     _check_queries(arguments.queries, model.pts_bbox_head.num_query)
+    if not inference.is_main:
+        return 0
     pixels = ScenePixels.of(dataset)
     note = f", without {arguments.without}" if arguments.without else ""
     written = []
@@ -64,7 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
         for done, frame in enumerate(frames, 1):
             batch = collate([dataset[frame]]).to(inference.accelerator.device)
             boxes, _ = annotated(dataset.info(frame), dataset.infos.header.classes, dataset.classes)
-            scene = look(model, batch, pixels, true_boxes=boxes.double().numpy())
+            with inference.accelerator.autocast():
+                scene = look(model, batch, pixels, true_boxes=boxes.double().numpy())
             path = arguments.out / f"frame_{frame:04d}.png"
             write_png(path, draw_weights(scene, arguments.queries, note))
             written.append(path)
