@@ -98,7 +98,7 @@ def test_the_tiny_router_learns_which_sensors_work(tmp_path):
         f"dataroot={root}",
         "data.train.infos=infos_mini_train.jsonl",
         "data.num_workers=0",
-        "train.max_steps=30",
+        "train.max_steps=22",
         "train.log_every=1",
         "train.val_every=None",
         "train.save_every=0",
@@ -107,5 +107,5 @@ def test_the_tiny_router_learns_which_sensors_work(tmp_path):
     records = [json.loads(line) for line in (tmp_path / "work" / "scalars.jsonl").read_text().splitlines()]
     losses = [record["train/router_loss"] for record in records if "train/router_loss" in record]
     assert losses[0] == pytest.approx(math.log(3), abs=1e-4)
-    assert sum(losses[-10:]) / 10 < 0.9 * math.log(3)
+    assert sum(losses[-6:]) / 6 < 0.9 * math.log(3)
     assert any("aqr/route_bev" in record for record in records)
