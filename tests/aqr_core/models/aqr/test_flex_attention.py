@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +12,7 @@ from hypothesis import strategies as st
 from torch.nn.attention import flex_attention as torch_flex
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.aqr import AttentionBiasGenerator, MapShapes, build_windows, flex_attention
+from aqr_core.models.aqr import AttentionBiasGenerator, MapShapes, attention_bias, build_windows, flex_attention
 from aqr_core.models.aqr.attention_bias import window_values
 from aqr_core.models.aqr.bias_rule import BiasRule
 from aqr_core.models.aqr.dense_attention import DenseBias
@@ -62,6 +65,21 @@ def test_torch_flex_attention_uncompiled(make_problem, plain_flex, monkeypatch, 
     expected, found = problem.run("dense", **options), problem.run("flex", dtype, **options)
     for name, value in expected.items():
         torch.testing.assert_close(found[name].to(value), value, atol=tolerance, rtol=tolerance)
+
+
+@pytest.mark.filterwarnings("error:flex_attention called without torch.compile")
+@torch.no_grad()
+def test_it_stays_compiled_in_a_process_of_many_settings(make_problem, random_cells, monkeypatch):
+    """Twelve compilations, of which torch allows eight by default; that they are for no GPU does not matter."""
+    monkeypatch.setattr(attention_bias, "choose_backend", lambda *_: "flex")
+    monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
+    flex_attention.compiled_flex_attention.cache_clear()
+    for batch, gaussian in itertools.product((1, 2), (False, True)):
+        problem = make_problem(random_cells(batch=batch), heads=2)
+        bias = AttentionBiasGenerator(use_gaussian_window=gaussian)(problem.weights.float(), problem.cells)
+        for dtype in (torch.float64, torch.float32, torch.bfloat16):
+            bias.attend(problem.query.to(dtype), problem.key.to(dtype), problem.value.to(dtype))
+    flex_attention.compiled_flex_attention.cache_clear()
 
 
 def test_without_gradients_no_pairs_are_made(make_problem, plain_flex):

@@ -26,6 +26,7 @@ from aqr_core.models.aqr.windows import first_offset, seeing_cameras
 from aqr_core.models.precision import at_least_float32
 
 FAR = -(2**20)  # a cell whose window reaches no map
+MOST_COMPILATIONS = 64
 
 Score = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -106,8 +107,16 @@ def query_cells(cells: QueryCells, views: str) -> tuple[Tensor, Tensor]:
 
 @functools.cache
 def compiled_flex_attention() -> Callable[..., Any]:
-    """FlexAttention as a fused kernel; uncompiled it would materialise the scores."""
-    return torch.compile(flex.flex_attention)
+    """FlexAttention as a fused kernel; uncompiled it would materialise the scores.
+
+    Training, prediction, every precision, set of fields and kind of batch size are compiled apart. Past a limit of 8 in
+    a process torch would go on uncompiled, with a warning alone: so there is room, and its end is an error.
+    """
+    dynamo = torch._dynamo.config
+    dynamo.cache_size_limit = max(
+        dynamo.cache_size_limit, MOST_COMPILATIONS
+    )  # `recompile_limit` is unknown to torch 2.6
+    return torch.compile(flex.flex_attention, fullgraph=True)
 
 
 # How to ask for the log-sum-exp changed with torch 2.9.
