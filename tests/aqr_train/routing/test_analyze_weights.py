@@ -36,8 +36,9 @@ def analyze(dataroot, tmp_path, capsys, monkeypatch):
     def run(config, *words, options=(), spread=1.0):
         checkpoint = save_untrained(config, tmp_path / config, spread, options)
         out = tmp_path / "out"
-        command = ["analyze-weights", "--checkpoint", str(checkpoint), "--config", config, "--out", str(out), *words]
-        command += ["--split", "mini_val", "--num-workers", "0", "--cfg-options", f"dataroot={dataroot}", *options]
+        command = ["analyze-weights", "--checkpoint", str(checkpoint), "--config", config, "--out", str(out)]
+        command += ["--split", "mini_val", "--num-workers", "0", *words]
+        command += ["--cfg-options", f"dataroot={dataroot}", *options]
         code = main(command)
         shown = capsys.readouterr()
         record = out / "weights.json"
@@ -150,6 +151,7 @@ def test_no_query_counts(analyze):
         ("cmt_router_tiny", (), r"gives each query to one of three experts"),
         ("cmt_aqr_tiny_scratch", ("--limit", "0"), r"--limit is 0; give at least 1"),
         ("cmt_aqr_tiny_scratch", ("--batch-size", "0"), r"--batch-size is 0; give at least 1"),
+        ("cmt_aqr_tiny_scratch", ("--num-workers", "-1"), r"--num-workers is -1; give 0"),
         ("cmt_aqr_tiny_scratch", ("--score", "7"), r"--score is 7.0"),
     ],
 )

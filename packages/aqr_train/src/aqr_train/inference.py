@@ -80,11 +80,13 @@ def open_run(arguments: argparse.Namespace) -> Inference:
     """Config, weights and dataset that the arguments of `aqr predict` name.
 
     Raises:
-        ConfigError: a batch size below 1, no `data.val`, a split without a keyframe, or see `without_sensor`.
+        ConfigError: a batch size below 1, loader processes below 0, no `data.val`, or see `without_sensor`.
         CheckpointError: no such checkpoint, or one that does not fit.
     """
     if arguments.batch_size < 1:
         raise ConfigError(f"--batch-size is {arguments.batch_size}; give at least 1.")
+    if arguments.num_workers is not None and arguments.num_workers < 0:
+        raise ConfigError(f"--num-workers is {arguments.num_workers}; give 0 to load in this process, or more.")
     checkpoint = find_checkpoint(arguments.checkpoint)
     config = load_config(arguments.config or _own_config(checkpoint), arguments.cfg_options)
     data = read_section(DataSettings, config, "data")
@@ -102,8 +104,6 @@ def open_run(arguments: argparse.Namespace) -> Inference:
 
     accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
     dataset = open_split(arguments.without)
-    if len(dataset) == 0:
-        raise ConfigError(f"{dataset.infos.path} holds no keyframe; choose another --split.")
     model: nn.Module = build_detector(config["model"])
     check_classes(model, dataset)
     load_weights(model, checkpoint)

@@ -136,7 +136,7 @@ def _write_guide(axes: Axes, scene: RoutedScene) -> None:
     axes.set_axis_off()
     camera_edge, lidar_edge = scene.edges
     if scene.aqr.maps is not None:
-        lines = ["Colour: what the features are multiplied by; the paler, the less they change."]
+        lines = ["Colour: the weight map that acts on the features; the paler, the less they change."]
     else:
         lines = ["Coloured squares: cells with queries, by their mean weight."]
     what = "attention bias acts" if scene.biased else "weight generator reads"
