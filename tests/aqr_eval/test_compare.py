@@ -191,6 +191,7 @@ def test_names_are_sorted_by_condition() -> None:
         (["a={one}", "a={all}"], "names 'a' twice"),
         (["a={one}", "--classes-under", "fog"], "'fog' is none of the conditions 'clean'"),
         (["a=absent.json"], "absent.json does not exist"),
+        (["a={one}", "--markdown", "."], ". is a folder: name the file"),
     ],
 )
 def test_faults_are_one_sentence(

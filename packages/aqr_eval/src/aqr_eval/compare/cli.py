@@ -50,6 +50,9 @@ def run(args: argparse.Namespace) -> int:
             f"--classes-under {classes_under!r} is none of the conditions {', '.join(map(repr, submissions))}: "
             "choose one of them."
         )
+    for path in (args.out, args.markdown):
+        if path is not None and path.is_dir():  # found out now, not after the last submission
+            raise AqrError(f"{path} is a folder: name the file to write in it.")
     console = Console()
     with console.status("Reading the ground truth") as status:
         truth = load_ground_truth(args.dataroot, args.version, args.split)
