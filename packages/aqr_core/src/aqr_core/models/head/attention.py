@@ -35,13 +35,22 @@ def attend(
         key: (B, A, T, c).
         value: (B, A, T, c).
         mask: (Q, T) bool, True where a query may NOT look; not together with `bias`.
-        dropout: of the attention probabilities.
+        dropout: of the attention probabilities; not together with `bias`.
         bias: added to the logits; picks its own backend.
 
     Returns:
         (B, A, Q, c).
+
+    Raises:
+        ConfigError: a bias, whose backends have no dropout, in attention with dropout.
     """
     if bias is not None:
+        assert mask is None
+        if dropout:
+            raise ConfigError(
+                f"The cross-attention drops {dropout} of its probabilities, which no attention bias can; give it the "
+                "type 'PETRMultiheadAttention' (upstream's, which drops none), or attention_bias_config=None."
+            )
         return bias.attend(query, key, value)
     allowed = None if mask is None else ~mask
     return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
