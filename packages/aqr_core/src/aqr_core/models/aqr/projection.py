@@ -25,6 +25,14 @@ class MapShapes:
     bev: tuple[int, int] | None
     image: tuple[int, int, int] | None
 
+    @classmethod
+    def of(cls, bev: Tensor | None, images: Tensor | None) -> MapShapes:
+        """Of (B, C, Y, X) and (B, N, C, H, W) features."""
+        return cls(
+            bev=None if bev is None else (bev.shape[-2], bev.shape[-1]),
+            image=None if images is None else (images.shape[1], images.shape[-2], images.shape[-1]),
+        )
+
     @property
     def num_bev(self) -> int:
         """Number of BEV tokens."""

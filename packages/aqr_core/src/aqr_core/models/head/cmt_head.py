@@ -216,10 +216,7 @@ class CmtHead(nn.Module):
         bev = bev if self.uses_lidar else None
         images = images if self.uses_camera else None
         self._check_inputs(bev, images, lidar2img)
-        shapes = MapShapes(
-            bev=None if bev is None else (bev.shape[-2], bev.shape[-1]),
-            image=None if images is None else (images.shape[1], images.shape[-2], images.shape[-1]),
-        )
+        shapes = MapShapes.of(bev, images)
         has_lidar = bev is not None
         batch = next(len(features) for features in (bev, images) if features is not None)
         reference = self.references(batch, denoising)  # (B, S + Q, 3)

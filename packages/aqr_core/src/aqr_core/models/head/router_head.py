@@ -91,9 +91,7 @@ class RouterHead(CmtHead):
             return super().forward(bev, images, lidar2img, pad_shape, denoising)
         self._check_inputs(bev, images, lidar2img)
         assert self.training or denoising is None
-        shapes = MapShapes(
-            bev=(bev.shape[-2], bev.shape[-1]), image=(images.shape[1], images.shape[-2], images.shape[-1])
-        )
+        shapes = MapShapes.of(bev, images)
         reference = self.references(len(bev), denoising)  # (B, S + Q, 3)
         tokens = self.tokens(bev, images)  # (B, T, C)
         codes = self.position_codes(reference, shapes, lidar2img, pad_shape)
