@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -100,6 +103,24 @@ def test_batches_and_limits_change_no_figure(analyze):
     assert one["counted"] == one["every"]
     assert one["every"]["lidar"]["mean"] == pytest.approx(three["every"]["lidar"]["mean"], abs=1e-6)
     assert one["every"]["lidar_mass"] == pytest.approx(three["every"]["lidar_mass"], abs=1e-6)
+
+
+def test_two_processes_share_the_keyframes(analyze, dataroot, tmp_path):
+    """Two and one of three keyframes; one process writes what one alone would."""
+    words = ["--limit", "3", "--failures", "--num-workers", "0"]
+    alone = analyze("cmt_aqr_tiny_scratch", *words)[2]["conditions"]["all sensors"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--no-python"]
+    command += [Path(sys.executable).with_name("aqr"), "analyze-weights", "--split", "mini_val", *words]
+    command += ["--checkpoint", tmp_path / "cmt_aqr_tiny_scratch", "--config", "cmt_aqr_tiny_scratch"]
+    command += ["--out", tmp_path / "two", "--cfg-options", f"dataroot={dataroot}"]
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(map(str, command), env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0 and done.stdout.count("Keyframes: 3.") == 1, done.stderr
+    shared = json.loads((tmp_path / "two" / "weights.json").read_text())["conditions"]["all sensors"]
+    assert shared["groups"].keys() == alone["groups"].keys() and shared["annotated"] == alone["annotated"]
+    for weight in ("lidar", "camera"):
+        assert shared["every"][weight]["mean"] == pytest.approx(alone["every"][weight]["mean"], abs=1e-6)
+        assert shared["counted"]["queries"] == alone["counted"]["queries"]
 
 
 @pytest.mark.parametrize(("config", "name"), [("cmt_aqr_v1_tiny", "v1"), ("cmt_aqr_v2_tiny", "v2")])
