@@ -59,7 +59,7 @@ def test_commands_of_the_documents_exist(document):
             text = usage(name, subcommand)
             unknown = [word for word in arguments if word.startswith("--") and not re.search(rf"{word}\b", text)]
             assert unknown == [], f"{shlex.join(words)}: {unknown}"
-            if name == "aqr_train" or subcommand[0] in ("train", "predict", "show"):
+            if name == "aqr_train" or subcommand[0] in ("train", "predict", "test"):
                 config = arguments[0 if name == "aqr_train" else 1]
                 assert config in configs, f"{shlex.join(words)}: no shipped config is called {config}"
 
