@@ -205,6 +205,21 @@ def build_tiny_head() -> Callable[..., Any]:
     return build_head
 
 
+@pytest.fixture(scope="session")
+def without_dropout() -> Callable[[torch.nn.Module], torch.nn.Module]:
+    """Switch dropout off in place: training mode, but the same numbers in every pass."""
+
+    def switch_off(head: torch.nn.Module) -> torch.nn.Module:
+        for module in head.modules():
+            if isinstance(getattr(module, "dropout", None), float):
+                module.dropout = 0.0
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        return head
+
+    return switch_off
+
+
 def ring_of_cameras(batch: int, count: int = 6) -> torch.Tensor:
     """(B, N, 4, 4) `lidar2img` of 64 x 176 px cameras around the LiDAR, 1.2 m out and 0.3 m below it."""
     matrices = []

@@ -39,16 +39,6 @@ def build_modulated(build_tiny_head):
     return build
 
 
-def without_dropout(head):
-    """Training mode, but the same numbers in every pass."""
-    for module in head.modules():
-        if hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.dropout = 0.0
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
-    return head
-
-
 def opinionated(head):
     """Weights that differ from query to query."""
     torch.manual_seed(3)
@@ -152,7 +142,9 @@ def test_gradient_of_the_loss_in_the_weights_by_finite_differences(
 
 
 @pytest.mark.parametrize("variant", RESIDUAL)
-def test_matching_queries_do_not_see_the_ground_truth(build_modulated, tiny_inputs, tiny_truth, variant):
+def test_matching_queries_do_not_see_the_ground_truth(
+    build_modulated, without_dropout, tiny_inputs, tiny_truth, variant
+):
     head = without_dropout(opinionated(build_modulated(variant))).train()
     boxes, labels = tiny_truth
     with torch.no_grad():

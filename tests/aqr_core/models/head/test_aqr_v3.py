@@ -77,14 +77,10 @@ def test_gradients_arrive_at_every_parameter_after_two_steps(build_v3, tiny_inpu
         assert gradient is not None and gradient.isfinite().all() and gradient.abs().max() > 0, name
 
 
-def test_matching_queries_do_not_see_the_ground_truth(build_v3, tiny_inputs, tiny_truth):
+def test_matching_queries_do_not_see_the_ground_truth(build_v3, without_dropout, tiny_inputs, tiny_truth):
     head = build_v3(generator=dict(init=dict(bias=0.7)), bias=dict(attention_backend="dense"))
     torch.nn.init.normal_(head.aqr_weight_generator.predictor.weight)
-    for module in head.modules():  # training mode, but the same numbers in every pass
-        if hasattr(module, "dropout") and isinstance(module.dropout, float):
-            module.dropout = 0.0
-        if isinstance(module, torch.nn.Dropout):
-            module.p = 0.0
+    without_dropout(head)
     boxes, labels = tiny_truth
     with torch.no_grad():
         first = head(*tiny_inputs, head.make_denoising(boxes, labels, seeds=[1, 2]))

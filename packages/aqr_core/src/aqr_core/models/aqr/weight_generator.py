@@ -152,7 +152,7 @@ class AQRWeightGenerator(nn.Module):
         key = memory + memory_pos
         # Dropout in here must not shift the random numbers of the decoder: so a neutral start equals the baseline
         # in training too.
-        with torch.random.fork_rng(devices=[memory.device] if memory.is_cuda else []):
+        with torch.random.fork_rng(devices=[memory.device] if memory.is_cuda else [], enabled=self.training):
             for layer in self.layers:
                 x = layer(x, query_pos, key, memory, windows)
         raw = at_least_float32(self.predictor(x))
