@@ -78,9 +78,10 @@ def build_trainer(
         "seed": seed,
         "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
     }
-    callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console), Checkpointer(dump(config), meta)]
+    callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console)]
     if settings.picture_every is not None and has_weights(model):
         callbacks.append(AqrPictures(ScenePixels.of(dataset)))
+    callbacks.append(Checkpointer(dump(config), meta))  # stores what the ones before it have counted
     if data.val is not None and settings.val_every is not None:
         val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
         check_classes(model, val_set)

@@ -30,7 +30,7 @@ class Callback:
         """After a step; `trainer.state` already counts it."""
 
     def on_scalars(self, trainer: Trainer, scalars: Scalars) -> None:
-        """Someone called `trainer.record`; values are the same on every process."""
+        """Someone called `trainer.record`: with the same values on every process, or on the main process alone."""
 
     def on_picture(self, trainer: Trainer, name: str, pixels: NDArray[np.uint8]) -> None:
         """Someone called `trainer.record_picture`, on the main process alone; (height, width, 3) RGB."""

@@ -124,21 +124,19 @@ def look(
     batch: Batch,
     pixels: ScenePixels,
     *,
-    sample: int = 0,
     true_boxes: Array | None = None,
 ) -> RoutedScene:
-    """Detect in one sample of a batch and keep what AQR did.
+    """Detect in the first sample of a batch and keep what AQR did.
 
     Args:
         model: a detector with AQR (`has_weights`), in eval mode.
         batch: on the model's device.
         pixels: of the dataset.
-        sample: which sample.
         true_boxes: (n, 9), where the batch has none, as in a test set.
     """
     assert not model.training, "a forward pass in train mode would draw random numbers and move batch-norm statistics"
     head = model.pts_bbox_head
-    batch = _only(batch, sample)
+    batch = _first(batch)
     bev, images = model.extract_bev(batch.points), model.extract_images(batch.images)
     out = head(bev, images, batch.lidar2img, batch.pad_shape)
     scores, labels, boxes = (part[0] for part in best_boxes(head, out))
@@ -174,9 +172,9 @@ def look(
     )
 
 
-def _only(batch: Batch, sample: int) -> Batch:
-    """A batch of one of its samples."""
-    one = slice(sample, sample + 1)
+def _first(batch: Batch) -> Batch:
+    """A batch of its first sample alone."""
+    one = slice(1)
     return Batch(
         tokens=batch.tokens[one],
         points=batch.points[one],
