@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import itertools
 
 import pytest
 import torch
@@ -69,16 +68,16 @@ def test_torch_flex_attention_uncompiled(make_problem, plain_flex, monkeypatch, 
 
 @pytest.mark.filterwarnings("error:flex_attention called without torch.compile")
 @torch.no_grad()
-def test_it_stays_compiled_in_a_process_of_many_settings(make_problem, random_cells, monkeypatch):
-    """Twelve compilations, of which torch allows eight by default; that they are for no GPU does not matter."""
+def test_it_stays_compiled_in_a_process_of_many_settings(make_problem, monkeypatch):
+    """Three compilations past a limit of one; that they are for no GPU does not matter."""
+    monkeypatch.setattr(torch._dynamo.config, "cache_size_limit", 1)
     monkeypatch.setattr(attention_bias, "choose_backend", lambda *_: "flex")
     monkeypatch.setattr(torch, "compile", functools.partial(torch.compile, backend="eager"))
     flex_attention.compiled_flex_attention.cache_clear()
-    for batch, gaussian in itertools.product((1, 2), (False, True)):
-        problem = make_problem(random_cells(batch=batch), heads=2)
-        bias = AttentionBiasGenerator(use_gaussian_window=gaussian)(problem.weights.float(), problem.cells)
-        for dtype in (torch.float64, torch.float32, torch.bfloat16):
-            bias.attend(problem.query.to(dtype), problem.key.to(dtype), problem.value.to(dtype))
+    problem = make_problem()
+    bias = AttentionBiasGenerator()(problem.weights.float(), problem.cells)
+    for dtype in (torch.float64, torch.float32, torch.bfloat16):
+        bias.attend(problem.query.to(dtype), problem.key.to(dtype), problem.value.to(dtype))
     flex_attention.compiled_flex_attention.cache_clear()
 
 
