@@ -138,10 +138,11 @@ class RouterHead(CmtHead):
 
     def _decode_routed(self, experts: Sequence[Expert], choice: Tensor) -> Tensor:
         """(B, Q) choice -> (L, B, Q, C); sample by sample, because their shares differ."""
+        counts = F.one_hot(choice, len(experts)).sum(dim=1).tolist()  # one wait for the device
         samples = []
         for sample, chosen in enumerate(choice):
             order = chosen.argsort(stable=True)
-            shares = order.split(chosen.bincount(minlength=len(experts)).tolist())
+            shares = order.split(counts[sample])
             decoded = [
                 self.transformer(
                     *(part[sample : sample + 1] for part in expert[:2]),
