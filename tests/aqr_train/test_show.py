@@ -68,6 +68,14 @@ def test_tensorboard_gets_pictures_and_figures(runs: dict[str, Path]) -> None:
     assert "Bias scale" in (runs["with"] / "log.txt").read_text()
 
 
+def test_a_run_in_half_precision_draws_too(dataroot: Path, tmp_path: Path) -> None:
+    options = [f"dataroot={dataroot}", *OPTIONS, "train.max_steps=1", "train.picture_every=1", "train.precision=bf16"]
+    assert main(["train", "cmt_aqr_v2_tiny", "--work-dir", str(tmp_path / "run"), "--cfg-options", *options]) == 0
+    board = EventAccumulator(str(tmp_path / "run" / "tensorboard"), {"images": 0})
+    board.Reload()
+    assert [image.step for image in board.Images("aqr/weights")] == [1]
+
+
 def test_a_picture_per_keyframe(runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "pictures"
     words = ["show", "weights", "--checkpoint", str(runs["with"]), "--out", str(out)]
