@@ -57,9 +57,10 @@ class AttentionBiasGenerator(nn.Module):
         views: str = "all",
     ) -> None:
         super().__init__()
-        if not 0 < min_scale <= max_scale < math.inf:
+        if not (0 <= min_scale <= max_scale < math.inf and max_scale > 0):
             raise ConfigError(
-                f"min_scale {min_scale} and max_scale {max_scale} must satisfy 0 < min_scale <= max_scale < inf."
+                f"min_scale {min_scale} and max_scale {max_scale} must satisfy 0 <= min_scale <= max_scale, and "
+                "max_scale be above 0 and finite."
             )
         if not min_scale <= bias_scale <= max_scale:
             raise ConfigError(
