@@ -123,5 +123,14 @@ def test_a_cut_file_is_noticed(path):
 
 
 def test_absent_file(tmp_path):
-    with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist; make it with `aqr prepare`"):
+    with pytest.raises(DataError, match=r"nowhere\.jsonl does not exist; make it with `aqr prepare`\.$"):
         open_infos(tmp_path / "nowhere.jsonl")
+
+
+def test_absent_file_of_another_split_or_folder(tmp_path):
+    for split in ("val", "train"):
+        (tmp_path / f"infos_{split}.jsonl").touch()
+    with pytest.raises(DataError, match=r"make it with `aqr prepare`, or take one of infos_train\.jsonl, infos_val"):
+        open_infos(tmp_path / "infos_vall.jsonl")
+    with pytest.raises(DataError, match=r"does not exist, nor does its folder; correct the dataroot"):
+        open_infos(tmp_path / "elsewhere" / "infos_val.jsonl")

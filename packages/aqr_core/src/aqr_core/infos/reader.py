@@ -46,7 +46,7 @@ class Infos(Sequence[Info]):
         """
         path = Path(path)
         if not path.is_file():
-            raise DataError(f"{path} does not exist; make it with `aqr prepare`.")
+            raise DataError(_absent(path))
         offsets = line_offsets(path)
         if offsets[-1] != path.stat().st_size:
             raise DataError(f"{path}:{len(offsets)}: the file ends in the middle of a record; {_REMEDY}.")
@@ -101,10 +101,18 @@ def open_infos(path: str | Path, box_convention: str | None = None) -> Infos | M
     """
     path = Path(path)
     if not path.is_file():
-        raise DataError(f"{path} does not exist; make it with `aqr prepare`.")
+        raise DataError(_absent(path))
     with path.open("rb") as file:
         is_json = file.read(1) in (b"{", b"")  # no pickle starts with a brace
     return Infos.open(path) if is_json else Mmdet3dInfos.open(path, box_convention)
+
+
+def _absent(path: Path) -> str:
+    """What to do about a file that is not there: one cause is a wrong folder, another a wrong split."""
+    if not path.parent.is_dir():
+        return f"{path} does not exist, nor does its folder; correct the dataroot, or put nuScenes there."
+    others = ", ".join(sorted(other.name for other in path.parent.glob("infos_*.jsonl")))
+    return f"{path} does not exist; make it with `aqr prepare`" + (f", or take one of {others}." if others else ".")
 
 
 def _read_line(path: Path, offsets: np.ndarray, line: int, parse: Callable[[object], T]) -> T:
