@@ -79,6 +79,13 @@ def test_wrong_overrides_name_the_nearest_key(config: Path, override: str, messa
         load_config(config, [override])
 
 
+@pytest.mark.parametrize("override", ["model.use_local_bias=false", "model.bias_scale=high"])
+def test_text_for_a_number_that_the_config_leaves_at_its_default(config: Path, override: str) -> None:
+    # As text it would be true, whatever it says.
+    with pytest.raises(ConfigError, match="is a number or bool in Python spelling"):
+        load_config(config, ["model.type=AttentionBiasGenerator", override])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

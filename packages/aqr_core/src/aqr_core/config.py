@@ -170,9 +170,8 @@ def _apply(config: Config, override: str) -> None:
         if last not in allowed:
             hint = suggest(last, sorted({*map(str, node), *allowed}))
             raise ConfigError(f"Override '{override}': the config has no '{dotted}'.{hint}")
-    if isinstance(value, str) and isinstance(
-        node[last] if isinstance(node, list) else node.get(last), bool | int | float
-    ):
+    current = node[last] if isinstance(node, list) else node.get(last, _defaults(node).get(last))
+    if isinstance(value, str) and isinstance(current, bool | int | float):
         raise ConfigError(f"Override '{override}': {dotted} is a number or bool in Python spelling, got '{value}'.")
     node[last] = value
 
@@ -196,10 +195,19 @@ def _settable(node: Mapping[str, Any] | Config, keys: list[str]) -> set[str]:
         return set(SCHEMA)
     if len(keys) == 2 and SCHEMA.get(keys[0]) is not None:
         return set(SCHEMA[keys[0]] or ())
+    defaults = _defaults(node)
+    if defaults:
+        return set(defaults)
+    return {"lr_mult", "decay_mult", "frozen", "norm_eval"} if keys[:2] == ["optimizer", "param_groups"] else set()
+
+
+def _defaults(node: Mapping[str, Any] | Config) -> dict[str, Any]:
+    """What the constructor of a dict with a `type` takes, with the defaults; nothing where no registry knows it."""
     type_name = node.get("type")
     for registry in (MODELS, TRANSFORMS, DATASETS):
         factory = registry.get(type_name) if isinstance(type_name, str) else None
         if factory is not None:
-            names = {name for name in inspect.signature(factory).parameters if name != "self"}
-            return names | {"until_epoch"} if registry is TRANSFORMS else names
-    return {"lr_mult", "decay_mult", "frozen", "norm_eval"} if keys[:2] == ["optimizer", "param_groups"] else set()
+            parameters = inspect.signature(factory).parameters
+            defaults = {name: parameter.default for name, parameter in parameters.items() if name != "self"}
+            return {**defaults, "until_epoch": None} if registry is TRANSFORMS else defaults
+    return {}
