@@ -23,7 +23,7 @@ from aqr_train.pictures.scene import SCORE_SHOWN, RoutedScene
 _WIDTH_IN = 15.0
 _COLUMNS = 3
 _DEFAULT_QUERIES = 5
-_TABLE = ((0.06, "query"), (0.19, "class"), (0.47, "score"), (0.59, "LiDAR"), (0.71, "camera"), (0.84, "seen by"))
+_TABLE = ((0.06, "query"), (0.16, "class"), (0.41, "score"), (0.50, "LiDAR"), (0.60, "camera"), (0.70, "seen by"))
 
 
 def draw_weights(scene: RoutedScene, queries: Sequence[int] | None = None, note: str = "") -> Figure:
