@@ -145,6 +145,7 @@ def _draw_weight(axes: Axes, weight: Distribution, y: float, color: str) -> None
 def _label_weights(axes: Axes, analysis: Analysis) -> None:
     axes.axvline(analysis.variant.neutral, color="0.45", linewidth=0.9, linestyle="--", zorder=0)
     axes.set_xlabel("weight")
+    axes.locator_params(axis="x", nbins=4)  # room for -0.0005, as after a few steps
     axes.grid(axis="x", alpha=0.25)
     axes.set_axisbelow(True)
 

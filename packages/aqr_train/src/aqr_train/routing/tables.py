@@ -33,6 +33,11 @@ def show(analysis: Analysis, console: Console) -> None:
     console.print(Text(f"{analysis.checkpoint} on {analysis.infos}"), soft_wrap=True)
     console.print(f"Keyframes: {working.keyframes}. Annotated boxes: {working.annotated}.", highlight=False)
     console.print(Text(f"Counted: {analysis.rule}."))
+    console.print(
+        "Prefer LiDAR: queries whose LiDAR weight is the larger. Attend LiDAR: share of the cross-attention on LiDAR "
+        f"tokens, mean over layers and heads. Groups of queries: with {WORKING}.",
+        highlight=False,
+    )
     for table in tables(analysis):
         console.print(table)
     for grouping in ("light", "weather"):
