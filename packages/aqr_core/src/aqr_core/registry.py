@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mmengine.registry import Registry
@@ -18,6 +18,7 @@ from aqr_core.errors import ConfigError
 MODELS = Registry("model", scope="aqr", locations=["aqr_core.models"])
 TRANSFORMS = Registry("transform", scope="aqr", locations=["aqr_core.data"])
 DATASETS = Registry("dataset", scope="aqr", locations=["aqr_core.data"])
+SCALARS = ("bool", "int", "float")  # annotations, as text, of arguments that are one number
 
 
 def suggest(name: str, known: list[str]) -> str:
@@ -37,7 +38,7 @@ def build(cfg: Mapping[str, Any], registry: Registry, **defaults: Any) -> Any:  
         defaults: arguments the caller supplies where the config does not.
 
     Raises:
-        ConfigError: unknown `type`, or an argument that the constructor does not take.
+        ConfigError: unknown `type`, an argument that the constructor does not take, or text or a list for one number.
     """
     if not isinstance(cfg, Mapping) or "type" not in cfg:
         raise ConfigError(f"A {registry.name} config needs a 'type', got {cfg!r}; add type='...' to the dict.")
@@ -53,4 +54,8 @@ def build(cfg: Mapping[str, Any], registry: Registry, **defaults: Any) -> Any:  
     if unknown:
         hint = suggest(unknown[0], [name for name in signature.parameters if name != "self"])
         raise ConfigError(f"{type_name} does not take '{unknown[0]}'.{hint}")
+    for key, value in arguments.items():
+        wanted = signature.parameters[key].annotation if key in signature.parameters else None
+        if wanted in SCALARS and isinstance(value, str | Sequence | Mapping):  # 'false' would count as true
+            raise ConfigError(f"{type_name} takes one {wanted} as '{key}', got {value!r}; correct it.")
     return factory(**arguments)

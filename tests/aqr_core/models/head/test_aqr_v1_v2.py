@@ -214,6 +214,8 @@ def test_cameras_that_see_no_query_leave_the_baseline(build_tiny_head, build_mod
         (dict(generator=dict(activation="tanh")), "'tanh'.*must be one of 'sigmoid2', 'sigmoid'"),
         (dict(renderer=dict(render_method="cubic")), "render_method is 'cubic'"),
         (dict(renderer=dict(sigma=2.0)), "'sigma'.*gaussian_sigma"),
+        (dict(renderer=dict(max_weight_clamp=(2, 5))), r"takes one float as 'max_weight_clamp', got \(2, 5\)"),
+        (dict(modulator=dict(normalize_weights="false")), "takes one bool as 'normalize_weights', got 'false'"),
         (dict(modulator=dict(residual_weight=1.5)), "residual_weight is 1.5"),
         (dict(attention_bias_config=dict(type="AttentionBiasGenerator")), "exclude each other"),
     ],
