@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,9 @@ SIZES = ("voxel0100_r50_800x320_cbgs", "voxel0075_vov_1600x640_cbgs")
 FULL_SIZE = [f"cmt_aqr{version}_{size}" for version in ("", "_v1", "_v2") for size in SIZES]
 HEAD = "model.pts_bbox_head."
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "configs.md"
-ABLATIONS = re.findall(r"^\| (.+?) \| (v[123]) \| `(.+)` \|$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+_ROWS = re.findall(r"^\| (.+?) \| (v[123]) \| `(.+)` \|$", DOCUMENT.read_text(encoding="utf-8"), flags=re.MULTILINE)
+# As a shell passes them on: an override whose brackets or quotes it would take for its own is more than one word here.
+ABLATIONS = [(title, version, *shlex.shlex(row, posix=True, punctuation_chars=True)) for title, version, row in _ROWS]
 
 
 def differences(a: Any, b: Any, path: str = "") -> set[str]:
