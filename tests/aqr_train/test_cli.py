@@ -56,6 +56,19 @@ def test_infos_hold_the_truth_of_the_tables(dataroot: Path) -> None:
     assert rows[0] == rows[1]
 
 
+@pytest.mark.parametrize(
+    ("words", "usage"),
+    [(["analyze-weights", "cmt_aqr_tiny"], "--config CONFIG"), (["show", "weights", "--out", "a"], "--frame I")],
+)
+def test_an_argument_too_many_is_told_with_the_usage_of_its_verb(
+    words: list[str], usage: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main([*words, "--checkpoint", "cmt_tiny", "--nothing", "1"])
+    said = capsys.readouterr().err
+    assert usage in said and "unrecognized arguments: " in said and "--nothing 1" in said
+
+
 @pytest.mark.slow
 def test_train_predict_and_score(dataroot: Path, on_data: list[str], tmp_path: Path) -> None:
     run = tmp_path / "run"

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 from rich.console import Console
 
@@ -33,7 +34,7 @@ VERBS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb."""
     arguments = sys.argv[1:] if argv is None else list(argv)
-    parser = argparse.ArgumentParser(prog="aqr", description="Robust LiDAR-camera 3D detection.")
+    parser = _Parser(prog="aqr", description="Robust LiDAR-camera 3D detection.")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     called = next((word for word in arguments if word in VERBS), None)
@@ -55,6 +56,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _say("interrupted")
         return 130
+
+
+class _Parser(argparse.ArgumentParser):
+    """Of the command, its verbs and their kinds: what nobody knows is told by the innermost, with its usage."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:  # noqa: ANN401 - as overloaded above
+        """As `argparse`, which would leave what is unknown to the outermost parser."""
+        parsed, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed, unknown
 
 
 def _say(text: str) -> None:
