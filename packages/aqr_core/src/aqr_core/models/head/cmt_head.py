@@ -14,23 +14,15 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.aqr.interface import AqrOutput
-from aqr_core.models.aqr.projection import MapShapes, QueryCells, locate_queries
+from aqr_core.models.aqr.projection import MapShapes
 from aqr_core.models.aqr.variant import AqrParts, build_aqr
 from aqr_core.models.bev_cells import BevCells
 from aqr_core.models.head.box_coder import MultiTaskBBoxCoder
 from aqr_core.models.head.denoising import Denoising, DenoisingSettings, build_denoising, draw_noise
 from aqr_core.models.head.init_locality import init_locality
 from aqr_core.models.head.output import HeadOutput, Predictions
-from aqr_core.models.head.position import (
-    PositionCodes,
-    RayEmbedding,
-    bev_cell_centers,
-    image_cell_pixels,
-    inverse_sigmoid,
-    pixel_rays,
-    pos2embed,
-)
-from aqr_core.models.head.queries import ray_query_embedding
+from aqr_core.models.head.position import RayEmbedding, inverse_sigmoid
+from aqr_core.models.head.position_coding import PositionCoding
 from aqr_core.models.losses import DetectionCriterion, HungarianAssigner3D, SensorLoss
 from aqr_core.models.precision import at_least_float32
 from aqr_core.registry import MODELS, build
@@ -44,7 +36,7 @@ DEFAULT_COMMON_HEADS = dict(center=(2, 2), height=(1, 2), dim=(3, 2), rot=(2, 2)
 
 
 @MODELS.register_module()
-class CmtHead(nn.Module):
+class CmtHead(PositionCoding, nn.Module):
     """Queries, decoder, task heads, box coder and losses; keys of config and state dict are upstream's.
 
     Args:
@@ -248,11 +240,6 @@ class CmtHead(nn.Module):
             self.aqr_weight_generator, self.weight_renderer, self.feature_modulator, self.attention_bias_generator
         )
 
-    def references(self, batch: int, denoising: Denoising | None) -> Tensor:
-        """(B, S + Q, 3) reference points in fractions of the range: denoising slots, then queries."""
-        reference = self.reference_points.weight.expand(batch, -1, -1)
-        return reference if denoising is None else torch.cat([denoising.reference_points, reference], dim=1)
-
     def tokens(self, bev: Tensor | None, images: Tensor | None) -> Tensor:
         """(B, T, C): BEV cells row by row, then cameras, each row by row."""
         tokens = []
@@ -261,57 +248,6 @@ class CmtHead(nn.Module):
         if images is not None:
             tokens.append(images.permute(0, 1, 3, 4, 2).flatten(1, 3))
         return torch.cat(tokens, dim=1)
-
-    def position_codes(
-        self, reference: Tensor, shapes: MapShapes, lidar2img: Tensor | None, pad_shape: tuple[int, int]
-    ) -> PositionCodes:
-        """Codes of queries and tokens. Autocast stays out: half precision cannot tell neighbouring cells apart.
-
-        Args:
-            reference: (B, Q, 3) in fractions of the range.
-            shapes: of the maps that are there.
-            lidar2img: (B, N, 4, 4); unused without image map.
-            pad_shape: (height, width) of the padded images in px.
-        """
-        with torch.autocast(reference.device.type, enabled=False):
-            fraction = inverse_sigmoid(reference).sigmoid()
-            bev_query = self.bev_embedding(pos2embed(fraction, self.hidden_dim))
-            ray_query, img2lidar, tokens = None, None, []
-            if shapes.bev is not None:
-                tokens.append(self.bev_position(shapes.bev).expand(len(reference), -1, -1))
-            if shapes.image is not None and lidar2img is not None:
-                # A 4x4 inverse of a pixel projection loses metres in float32.
-                img2lidar = torch.linalg.inv(lidar2img.double())
-                tokens.append(self.image_position(shapes.image[1:], img2lidar, pad_shape))
-                ray_query = ray_query_embedding(
-                    fraction, lidar2img, img2lidar, pad_shape, self.pc_range, self.rv_embedding
-                )
-            return PositionCodes(bev_query, ray_query, torch.cat(tokens, dim=1), img2lidar)
-
-    def bev_position(self, shape: tuple[int, int]) -> Tensor:
-        """(Y * X, C) codes of the BEV cells."""
-        weight = self.reference_points.weight
-        centers = bev_cell_centers(shape, self.bev_cells.coded_edge(shape), weight.device, weight.dtype)
-        return self.bev_embedding(pos2embed(centers, self.hidden_dim))
-
-    def image_position(self, shape: tuple[int, int], img2lidar: Tensor, pad_shape: tuple[int, int]) -> Tensor:
-        """(B, N * H * W, C) codes of the image cells."""
-        pixels = image_cell_pixels(shape, pad_shape, img2lidar.device)
-        direction, origin = pixel_rays(pixels, img2lidar[:, :, None])  # (B, N, H * W, 3)
-        return self.rv_embedding(direction, origin).flatten(1, 2)
-
-    def locate(
-        self, reference: Tensor, lidar2img: Tensor | None, shapes: MapShapes, pad_shape: tuple[int, int]
-    ) -> QueryCells:
-        """Cells of the (B, Q, 3) reference points on both maps."""
-        return locate_queries(
-            reference.clamp(0, 1),
-            lidar2img,
-            shapes=shapes,
-            pad_shape=pad_shape,
-            pc_range=self.pc_range,
-            cell_m=self.bev_cells.edge_m(shapes.bev or (1, 1)),
-        )
 
     def _check_inputs(self, bev: Tensor | None, images: Tensor | None, lidar2img: Tensor | None) -> None:
         if bev is None and images is None:
