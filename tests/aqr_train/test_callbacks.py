@@ -102,7 +102,7 @@ def test_other_processes_are_silent(caplog: pytest.LogCaptureFixture) -> None:
 def test_a_line_says_what_the_variant_has() -> None:
     maps = {"map_bev_mean": 1.0, "map_bev_std": 0.25, "map_bev_max": 2.0, "feature_change": 0.125}
     assert describe_figures(maps) == "BEV map 1.000 +- 0.250, at most 2.000  features changed by 12.50 %"
-    assert describe_figures({"route_fused": 0.5, "route_bev": 0.5}) == "fused 50 %  bev 50 %"
+    assert describe_figures({"route_fused": 0.5, "route_bev": 0.5}) == "Queries by expert: fused 50 %, bev 50 %"
 
 
 def test_a_map_at_its_clamp_is_warned_about_once(caplog: pytest.LogCaptureFixture) -> None:

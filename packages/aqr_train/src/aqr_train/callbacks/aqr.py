@@ -88,9 +88,9 @@ def describe_figures(figures: Mapping[str, float]) -> str:
             parts.append(f"{word} map {mean:.3f} +- {std:.3f}, at most {top:.3f}")
     if "feature_change" in figures:
         parts.append(f"features changed by {100 * figures['feature_change']:.2f} %")
-    for name, share in figures.items():
-        if name.startswith("route_"):
-            parts.append(f"{name.removeprefix('route_')} {100 * share:.0f} %")
+    shares = {name.removeprefix("route_"): share for name, share in figures.items() if name.startswith("route_")}
+    if shares:
+        parts.append("Queries by expert: " + ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()))
     return "  ".join(parts)
 
 
