@@ -58,6 +58,6 @@ def routing_warnings(
         if share > CLAMPED_SHARE:
             found.append(
                 f"{share:.0%} of the cells of the {name} map sit at their clamp, where weights have no gradient; raise "
-                "max_weight_clamp, or use composition='mean'."
+                "max_weight_clamp (or clamp_schedule, which replaces it), or use composition='mean' in place of 'sum'."
             )
     return found
