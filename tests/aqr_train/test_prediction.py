@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,11 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from aqr_core.config import load_config
+from aqr_core.checkpoint import CONFIG
+from aqr_core.config import dump, load_config
 from aqr_core.errors import ConfigError
 from aqr_core.models import build_detector
 from aqr_core.structures import Detections
 from aqr_train.assembly import check_classes
+from aqr_train.inference import warn_of_other_aqr
 from aqr_train.launch import start_accelerator
 from aqr_train.prediction import predict, sensors_used
 from aqr_train.settings import TrainSettings
@@ -92,3 +96,21 @@ def test_a_model_with_other_classes_than_the_dataset_is_refused() -> None:
     check_classes(model, SimpleNamespace())
     with pytest.raises(ConfigError, match="scores the classes car, truck, .*but the dataset counts traffic_cone, ped"):
         check_classes(model, SimpleNamespace(classes=tuple(reversed(names))))
+
+
+@pytest.mark.parametrize(
+    ("trained", "config", "options", "said"),
+    [
+        ("cmt_aqr_v2_tiny", "cmt_aqr_v1_tiny", [], "was trained with modulator_config="),
+        ("cmt_aqr_v2_tiny", "cmt_aqr_v2_tiny", [], ""),
+        ("cmt_aqr_tiny", "cmt_aqr_tiny", ["model.pts_bbox_head.attention_bias_config.attention_backend=dense"], ""),
+        ("cmt_aqr_tiny", "cmt_aqr_tiny", ["model.pts_bbox_head.attention_bias_config.window_size=3"], "window_size"),
+    ],
+)
+def test_weights_of_another_setting_of_aqr_are_said_though_their_tensors_fit(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, trained: str, config: str, options: list[str], said: str
+) -> None:
+    (tmp_path / CONFIG).write_text(dump(load_config(trained)))
+    with caplog.at_level(logging.WARNING):
+        warn_of_other_aqr(load_config(config, options), tmp_path)
+    assert said in caplog.text and bool(caplog.records) == bool(said)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ from aqr_train.checkpoints import find_checkpoint
 from aqr_train.launch import start_accelerator
 from aqr_train.prediction import Progress, predict_to_file
 from aqr_train.settings import DataSettings, TrainSettings, read_section
+
+AQR_KEYS = ("aqr_config", "renderer_config", "modulator_config", "attention_bias_config", "aqr_preset")
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def open_run(arguments: argparse.Namespace) -> Inference:
     model: nn.Module = build_detector(config["model"])
     check_classes(model, dataset)
     load_weights(model, checkpoint)
+    warn_of_other_aqr(config, checkpoint)
     workers = data.num_workers if arguments.num_workers is None else arguments.num_workers
     return Inference(
         model.to(accelerator.device).eval(),
@@ -117,6 +123,32 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         open_split,
         arguments.without,
     )
+
+
+def warn_of_other_aqr(config: Mapping[str, Any], checkpoint: Path) -> None:
+    """Say so where AQR acts otherwise than in the run that trained the weights: v1 and v2 have the same tensors."""
+    if not (checkpoint / CONFIG).is_file():
+        return
+    trained = _aqr_blocks(load_config(checkpoint / CONFIG))
+    for name, block in _aqr_blocks(config).items():
+        if block != trained[name]:
+            logger.warning(
+                "%s was trained with %s=%s and the config has %s; leave out the config to predict as trained.",
+                checkpoint,
+                name,
+                trained[name],
+                block,
+            )
+
+
+def _aqr_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What AQR does in a config, but for how its attention is computed."""
+    head = config["model"].get("pts_bbox_head", {})
+    blocks: dict[str, Any] = {name: head.get(name) for name in AQR_KEYS}
+    bias = blocks["attention_bias_config"]
+    if bias is not None:
+        blocks["attention_bias_config"] = {key: value for key, value in bias.items() if key != "attention_backend"}
+    return blocks
 
 
 def _own_config(checkpoint: Path) -> Path:

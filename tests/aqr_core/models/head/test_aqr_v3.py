@@ -184,6 +184,7 @@ def test_wrong_map_shape_names_both(build_v3, tiny_inputs):
         (dict(min_scale=3.0, max_scale=2.0), "min_scale 3.0 and max_scale 2.0"),
         (dict(min_scale=-1.0), "min_scale -1.0"),
         (dict(max_scale=math.inf), "max_scale inf"),
+        (dict(use_local_bias=False, use_gaussian_window=True), "use_gaussian_window is True with use_local_bias=False"),
         (dict(bias_scale=9.0), r"bias_scale is 9.0.*\[0.5, 5.0\]"),
         (dict(gaussian_sigma=0.0), "gaussian_sigma is 0.0"),
         (dict(gaussian_sigma=math.nan), "gaussian_sigma is nan"),

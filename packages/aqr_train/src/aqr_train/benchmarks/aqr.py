@@ -59,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.out is not None and arguments.out.is_dir():
         raise ConfigError(f"--out {arguments.out} is a folder; name the Markdown file to write in it.")
     device = open_device(arguments.device)
+    environment = describe_environment(device)  # now: the repository may move on while this runs
     scene = open_scene(arguments.config, arguments.boxes, device)
     with Console(stderr=True).status("measuring"):
         comparisons, floor = _measure(arguments, scene)
@@ -69,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts = [
             f"command: `{_command(arguments)}`",
             "sides: batch 1; AQR's weights are not neutral",
-            *describe_environment(device),
+            *environment,
             f"input: {scene.origin}",
             f"queries: {scene.describe_queries()}",
             f"rounds: {arguments.rounds} timed after one to warm up and one for memory",

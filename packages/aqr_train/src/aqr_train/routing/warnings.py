@@ -45,9 +45,7 @@ def routing_warnings(
             f"Bias scale {scale:.3f} is above {SCALE_SHARE} of its maximum {max_scale:.3f}: attention is driven by the "
             "bias; lower max_scale."
         )
-    advice = (
-        "lower bias_scale or change window_size" if neutral == 0 else "lower max_weight_clamp or raise residual_weight"
-    )
+    advice = "lower bias_scale or change window_size" if neutral == 0 else "lower max_weight_clamp"
     for name, share in (leaning or {}).items():
         if name in SMALL_CLASSES and share > 0.5:
             found.append(

@@ -33,7 +33,7 @@ class AttentionBiasGenerator(nn.Module):
         bias_scale: initial scale.
         learnable_scale: the scale is a parameter, else a buffer.
         min_scale, max_scale: interval of the scale; the bias is clamped to +-min(5, max_scale).
-        use_local_bias: False gives the bias to the whole modality.
+        use_local_bias: False gives the bias to the whole modality; then there are no windows, and no backend is needed.
         use_gaussian_window: g falls off as exp(-d^2 / 2 sigma^2) with the distance d in cells, else g = 1.
         gaussian_sigma: that sigma.
         fp16: a materialised bias is stored in half precision when queries are; everything before is float32.
@@ -65,6 +65,10 @@ class AttentionBiasGenerator(nn.Module):
         if not min_scale <= bias_scale <= max_scale:
             raise ConfigError(
                 f"bias_scale is {bias_scale}; it must lie in [min_scale, max_scale] = [{min_scale}, {max_scale}]."
+            )
+        if use_gaussian_window and not use_local_bias:
+            raise ConfigError(
+                "use_gaussian_window is True with use_local_bias=False, a bias without windows; set one of the two."
             )
         if not 0 < gaussian_sigma < math.inf:
             raise ConfigError(f"gaussian_sigma is {gaussian_sigma}; it must be above 0 cells.")

@@ -9,4 +9,4 @@ model = dict(pts_bbox_head=dict(aqr_config=dict(_base_._generator, **_base_._fea
 load_from = "cmt_tiny"
 optimizer = dict(lr=2e-4, param_groups={**_base_._finetuning, **_base_._generator_group})
 schedule = dict(warmup_steps=20)
-train = dict(max_steps=400, val_every=200)
+train = dict(max_steps=400, val_every=200, picture_every=200)
