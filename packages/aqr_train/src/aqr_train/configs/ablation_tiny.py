@@ -5,7 +5,7 @@
 `aqr_train.ablation` gives the same recipe to every variant. Images or points of half of the samples are blank: without
 that no model could learn to do without a sensor.
 
-Hardware: two CPU cores, 2 minutes an arm. Result: docs/aqr.md; the baseline arm mAP 0.828, NDS 0.719.
+Hardware: two CPU cores, 2 minutes an arm. Result: docs/aqr.md; the baseline arm mAP 0.828, NDS 0.718.
 """
 
 _base_ = ["cmt_tiny.py", "_base_/aqr/frozen_backbones.py"]
