@@ -117,7 +117,7 @@ def test_cells_and_what_their_codes_say(name: str, cells: int, coded_m: float, m
         asked.append(fraction)
         return bev_cell_centers(shape, fraction, *rest)
 
-    monkeypatch.setattr("aqr_core.models.head.cmt_head.bev_cell_centers", record)
+    monkeypatch.setattr("aqr_core.models.head.position_coding.bev_cell_centers", record)
     model.pts_bbox_head.bev_position((cells, cells))
     extent = model.pts_bbox_head.pc_range[3] - model.pts_bbox_head.pc_range[0]
     assert asked[0] == pytest.approx((coded_m / extent, coded_m / extent), rel=1e-9)

@@ -143,7 +143,7 @@ def warn_of_other_aqr(config: Mapping[str, Any], checkpoint: Path) -> None:
 
 def _aqr_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
     """What AQR does in a config, but for how its attention is computed."""
-    head = config["model"].get("pts_bbox_head", {})
+    head = config.get("model", {}).get("pts_bbox_head", {})
     blocks: dict[str, Any] = {name: head.get(name) for name in AQR_KEYS}
     bias = blocks["attention_bias_config"]
     if bias is not None:
