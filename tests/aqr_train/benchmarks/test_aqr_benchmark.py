@@ -11,12 +11,13 @@ from torch import nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.aqr import MapShapes, QueryCells
+from aqr_core.models.aqr.variant import AQR_BLOCKS
 from aqr_train.benchmarks.aqr_attention import PLAIN, compare_attention, dense_bytes
 from aqr_train.benchmarks.aqr_floor import Floor, Rates, Work, added_work, count_work, linear, measure_rates
 from aqr_train.benchmarks.aqr_rendering import NAIVE, RENDERER, compare_renderers
 from aqr_train.benchmarks.aqr_report import Comparison, Targets, grids, markdown
 from aqr_train.benchmarks.aqr_scene import extract, open_scene, seeded_boxes
-from aqr_train.benchmarks.aqr_sides import AQR_BLOCKS, BASELINE, RECIPE, build_side, shipped_config, side_configs
+from aqr_train.benchmarks.aqr_sides import BASELINE, RECIPE, build_side, shipped_config, side_configs
 from aqr_train.benchmarks.aqr_steps import head_step
 from aqr_train.benchmarks.turns import BACKWARD, FORWARD, SideFigures, Spread, cpu_ratio, take_turns, time_ratio
 from aqr_train.cli import main

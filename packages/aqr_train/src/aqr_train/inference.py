@@ -17,14 +17,13 @@ from aqr_core.config import load_config
 from aqr_core.data import collate
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_core.models import build_detector
+from aqr_core.models.aqr.variant import AQR_BLOCKS
 from aqr_train.assembly import build_dataset, check_classes
 from aqr_train.blanking import without_sensor
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.launch import start_accelerator
 from aqr_train.prediction import Progress, predict_to_file
 from aqr_train.settings import DataSettings, TrainSettings, read_section
-
-AQR_KEYS = ("aqr_config", "renderer_config", "modulator_config", "attention_bias_config", "aqr_preset")
 
 logger = logging.getLogger(__name__)
 
@@ -144,7 +143,7 @@ def warn_of_other_aqr(config: Mapping[str, Any], checkpoint: Path) -> None:
 def _aqr_blocks(config: Mapping[str, Any]) -> dict[str, Any]:
     """What AQR does in a config, but for how its attention is computed."""
     head = config.get("model", {}).get("pts_bbox_head", {})
-    blocks: dict[str, Any] = {name: head.get(name) for name in AQR_KEYS}
+    blocks: dict[str, Any] = {name: head.get(name) for name in (*AQR_BLOCKS, "aqr_preset")}
     bias = blocks["attention_bias_config"]
     if bias is not None:
         blocks["attention_bias_config"] = {key: value for key, value in bias.items() if key != "attention_backend"}

@@ -11,11 +11,11 @@ from torch import nn
 
 from aqr_core.config import config_names, load_config
 from aqr_core.errors import ConfigError
+from aqr_core.models.aqr.variant import AQR_BLOCKS
 from aqr_train.assembly import build_model
 from aqr_train.seeding import seed_all
 
 BASELINE, RECIPE = "baseline", "v3, backbones frozen"
-AQR_BLOCKS = ("aqr_config", "renderer_config", "modulator_config", "attention_bias_config")
 _PREFIX = "cmt_"
 _SPREAD = 0.05  # deviation of the predictor's weights; its inputs have deviation 1 in 256 channels
 

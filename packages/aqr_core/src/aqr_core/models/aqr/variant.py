@@ -30,6 +30,10 @@ BLOCK_TYPES = {
 }
 
 
+# Keys of a head config, one per part, in the order of `AqrParts`.
+AQR_BLOCKS = ("aqr_config", "renderer_config", "modulator_config", "attention_bias_config")
+
+
 @dataclass(frozen=True)
 class Routed:
     """What the decoder works with.
@@ -97,12 +101,8 @@ def build_aqr(
     Raises:
         ConfigError: a combination that means no variant, a block of another type, or an activation of another variant.
     """
-    blocks = {
-        "aqr_config": aqr_config,
-        "renderer_config": renderer_config,
-        "modulator_config": modulator_config,
-        "attention_bias_config": attention_bias_config,
-    }
+    configs = (aqr_config, renderer_config, modulator_config, attention_bias_config)
+    blocks = dict(zip(AQR_BLOCKS, configs, strict=True))
     if preset is not None:
         blocks = apply_preset(preset, blocks)
     given = [name for name, block in blocks.items() if block is not None]
