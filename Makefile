@@ -14,7 +14,7 @@ BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
-PACKAGES     := packages/aqr_eval packages/aqr_core[$(SPCONV)] packages/aqr_train
+PACKAGES     := packages/aqr_eval packages/aqr_core[$(SPCONV)] packages/aqr_train[deepspeed]
 REQUIREMENTS := constraints.txt requirements-dev.txt requirements-devkit.txt
 SOURCES      := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
 TESTS        := $(if $(PKG),tests/$(PKG),tests)

@@ -36,13 +36,20 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class OptimizerSettings:
-    """`optimizer`: AdamW and its parameter groups (see `param_groups`)."""
+    """`optimizer`: AdamW and its parameter groups (see `param_groups`).
+
+    Attributes:
+        lr: the rate of a group without factor.
+        base_batch_size: where set, `lr` belongs to this many samples per update and is scaled with the batch that the
+            run really has (Goyal et al., arXiv 1706.02677, section 2.1).
+    """
 
     lr: float
     type: str = "AdamW"
     weight_decay: float = 0.01
     betas: tuple[float, float] = (0.9, 0.999)
     param_groups: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    base_batch_size: int | None = None
 
     def __post_init__(self) -> None:
         if self.type != "AdamW":
@@ -51,6 +58,11 @@ class OptimizerSettings:
             raise ConfigError(f"optimizer.lr is {self.lr}; it must be above 0.")
         if not self.weight_decay >= 0:
             raise ConfigError(f"optimizer.weight_decay is {self.weight_decay}; it must be 0 or more.")
+        _whole("optimizer.base_batch_size", self.base_batch_size, 1)
+
+    def scaled_lr(self, samples: int) -> float:
+        """The rate for an update of this many samples."""
+        return self.lr if self.base_batch_size is None else self.lr * samples / self.base_batch_size
 
 
 @dataclass(frozen=True)
@@ -60,25 +72,38 @@ class TrainSettings:
     Attributes:
         max_steps, epochs: the length of the run; exactly one is set.
         grad_clip: largest global L2 norm of the gradient; None leaves it alone.
+        accumulate: batches of every process whose gradients are averaged to one update.
         precision: 'fp32', 'bf16' or 'fp16' arithmetic of the forward pass; weights stay float32.
+        max_skipped: fp16 only: so many updates in a row without one are an error.
+        gradient_checkpointing: True or False sets every `with_cp` of the model; None leaves them as configured.
+        ema: decay of the exponential moving average of the weights, which is then validated and published; None keeps
+            none.
         log_every: steps per line in the log and in `scalars.jsonl`.
         val_every: steps between validations; 0 validates after the last step only, None never.
         picture_every: steps between pictures of the AQR weights in TensorBoard; 0 draws after the last step only, None
             never.
         save_every: steps between checkpoints; 0 saves after the last step only.
         keep: newest checkpoints that stay on disk; 0 keeps all.
+        best: validation scalar whose highest value marks the checkpoint that `best` names; it stays on disk too.
+        trackers: names of trackers of Accelerate ('wandb', 'mlflow', ...) that get the scalars as well.
         find_unused_parameters: several processes only; for models that leave parameters out of a step.
     """
 
     max_steps: int | None = None
     epochs: int | None = None
     grad_clip: float | None = 35.0
+    accumulate: int = 1
     precision: str = "fp32"
+    max_skipped: int = 20
+    gradient_checkpointing: bool | None = None
+    ema: float | None = None
     log_every: int = 50
     val_every: int | None = 0
     picture_every: int | None = None
     save_every: int = 0
     keep: int = 2
+    best: str = "NDS"
+    trackers: tuple[str, ...] = ()
     find_unused_parameters: bool = False
 
     def __post_init__(self) -> None:
@@ -94,6 +119,10 @@ class TrainSettings:
         _whole("train.picture_every", self.picture_every, 0)
         _whole("train.save_every", self.save_every, 0)
         _whole("train.keep", self.keep, 0)
+        _whole("train.accumulate", self.accumulate, 1)
+        _whole("train.max_skipped", self.max_skipped, 1)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise ConfigError(f"train.ema is {self.ema}; it must lie between 0 and 1, such as 0.9998, or be None.")
         if self.grad_clip is not None and not self.grad_clip > 0:
             raise ConfigError(f"train.grad_clip is {self.grad_clip}; it must be above 0, or None for no clipping.")
         if self.precision not in PRECISIONS:
