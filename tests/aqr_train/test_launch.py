@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from aqr_core.errors import ConfigError
-from aqr_train.launch import start_accelerator
+from aqr_train.processes import start_accelerator
 from aqr_train.settings import TrainSettings
 
 # Two processes add the same gradients in another order than one: float32 rounding, which ten steps of AdamW amplify.
@@ -29,7 +29,7 @@ toy = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(toy)
 
 from aqr_core.data import collate
-from aqr_train.launch import start_accelerator
+from aqr_train.processes import start_accelerator
 from aqr_train.prediction import predict
 from aqr_train.settings import TrainSettings
 
@@ -71,7 +71,7 @@ def test_one_process_where_several_were_asked_for_is_refused() -> None:
 
 
 def test_processes_that_accelerate_does_not_see_are_refused() -> None:
-    with pytest.raises(ConfigError, match="2 processes were asked for, Accelerate runs 1"):
+    with pytest.raises(ConfigError, match="2 processes were asked for .MULTI_CPU., Accelerate runs 1"):
         start_accelerator(TrainSettings(max_steps=1), {"WORLD_SIZE": "2", "ACCELERATE_USE_CPU": "1"})
 
 

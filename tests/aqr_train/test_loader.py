@@ -39,7 +39,7 @@ def test_start_leaves_out_what_a_resumed_run_has_seen() -> None:
 
 def test_a_set_smaller_than_a_batch_is_repeated() -> None:
     assert list(EpochBatches(1, 2, seed=0, epoch=0)) == [[0, 0]]
-    assert steps_per_epoch(1, 2, 8) == 1
+    assert steps_per_epoch(1, 16) == 1
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -56,3 +56,10 @@ def test_loading_draws_nothing_from_the_global_generator() -> None:
     batches = list(load_batches(dataset, [[0, 1], [2, 3]], collate, 0))
     assert [batch.tokens for batch in batches] == [["token0", "token1"], ["token2", "token3"]]
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_micro_batches_of_a_step_are_the_parts_of_one_larger_batch() -> None:
+    together = list(EpochBatches(24, 4, seed=1, epoch=2))
+    parts = list(EpochBatches(24, 2, seed=1, epoch=2, accumulate=2))
+    assert [first + second for first, second in zip(parts[::2], parts[1::2], strict=True)] == together
+    assert list(EpochBatches(24, 2, seed=1, epoch=2, accumulate=2, start=4)) == parts[8:]

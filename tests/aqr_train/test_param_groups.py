@@ -48,7 +48,7 @@ def test_every_parameter_is_in_exactly_one_group() -> None:
 def test_frozen_means_no_gradient_not_in_the_optimiser_and_eval_mode() -> None:
     model = Net()
     grouping = build_grouping(model, 0.1, 0.01, {"backbone.*": {"frozen": True}})
-    optimizer = torch.optim.AdamW(grouping.optimizer_groups(model, 0.9), lr=0.1)
+    optimizer = grouping.make_optimizer(model)
     before = {name: value.clone() for name, value in model.backbone.state_dict().items()}
     for _ in range(3):
         grouping.train_mode(model)

@@ -18,8 +18,8 @@ from aqr_core.models import build_detector
 from aqr_core.structures import Detections
 from aqr_train.assembly import check_classes
 from aqr_train.inference import warn_of_other_aqr
-from aqr_train.launch import start_accelerator
 from aqr_train.prediction import predict, sensors_used
+from aqr_train.processes import start_accelerator
 from aqr_train.settings import TrainSettings
 
 IMAGE_BRANCH = ("img_backbone", "img_neck")

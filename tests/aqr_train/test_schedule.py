@@ -45,8 +45,8 @@ def test_apply_scales_each_group_from_its_own_rate() -> None:
     ]
     optimizer = torch.optim.AdamW(groups)
     schedule = build_schedule({"type": "cyclic", "target_ratio": (6, 1e-4)}, 100)
-    apply_schedule(schedule, optimizer, 40)
-    apply_schedule(schedule, optimizer, 40)  # a pure function of the step
+    apply_schedule(schedule, optimizer.param_groups, 40)
+    apply_schedule(schedule, optimizer.param_groups, 40)  # a pure function of the step
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([6.0, 0.6])
     assert optimizer.param_groups[0]["betas"] == (pytest.approx(0.9 * 0.85 / 0.95), 0.999)
 

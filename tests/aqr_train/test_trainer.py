@@ -29,8 +29,9 @@ def _assert_same_run(a: Path, b: Path, scalars: Scalars) -> None:
     assert first is not None and second is not None and first.name == second.name
     weights, others = read_weights(first), read_weights(second)
     assert all((weights[key] == others[key]).all() for key in weights)
-    moments = [read_trainer_state(folder)["optimizer"]["state"] for folder in (first, second)]
-    assert all((moments[0][i][key] == moments[1][i][key]).all() for i in moments[0] for key in moments[0][i])
+    a_state, b_state = (read_trainer_state(folder)["optimizer"] for folder in (first, second))
+    assert a_state.keys() == b_state.keys() and a_state
+    assert all((a_state[name][key] == b_state[name][key]).all() for name in a_state for key in a_state[name])
     assert scalars(a) == scalars(b)
 
 
@@ -86,7 +87,7 @@ def test_resume_on_another_number_of_processes_keeps_the_order_and_says_what_cha
     first = train("first", "--cfg-options", "train.save_every=1", "train.keep=0")
     state_file = first / "checkpoints" / "step_0000002" / STATE
     state = read_trainer_state(state_file.parents[1])
-    torch.save({**state, "world_size": 2}, state_file)  # as if two processes had made two steps: eight samples
+    torch.save({**state, "world_size": 2, "samples_per_step": 4}, state_file)  # as if two processes had made two steps: eight samples
     second = train("second", "--resume", str(state_file.parents[1]), "--cfg-options", "train.max_steps=4")
     assert [record["epoch"] for record in scalars(second)] == [0, 1]  # batches 5 and 6 of the pass are left
     assert "Resuming on 1 processes a run of 2" in (second / "log.txt").read_text()
@@ -141,7 +142,7 @@ def test_dry_run_prints_config_and_plan_and_writes_nothing(train: Train, capsys:
     capsys.readouterr()
     folder = train("dry", "--dry-run", "--cfg-options", *options)
     shown = capsys.readouterr().out
-    assert "max_steps=10" in shown and "effective batch   2 = 2 x 1" in shown
+    assert "max_steps=10" in shown and "effective batch   2 = 2 x 1 processes x 1 per update" in shown
     assert "stem.*" in shown and "frozen" in shown and "step       9: lr" in shown
     assert not folder.exists()
 

@@ -32,6 +32,9 @@ from aqr_core.data import collate
 from aqr_core.models import CmtDetector
 from aqr_core.structures import Batch
 from aqr_train.assembly import build_dataset, build_model
+from aqr_train.engines.plain import PlainEngine
+from aqr_train.param_groups import Grouping
+from aqr_train.settings import TrainSettings
 from aqr_train.step import TrainStep
 
 DATAROOT = Path(__file__).resolve().parents[4] / "shared/data/mmdet3d/demo/data/nuscenes"
@@ -82,9 +85,9 @@ def measure(run: str, dataroot: Path, options: list[str]) -> dict[str, Any]:
     config = load_config(name, options)
     torch.manual_seed(0)
     batch = real_batch(config, dataroot, training=mode == "train")
-    model, optimizer, _ = build_model(config, load_initial=False)
+    model, grouping = build_model(config, load_initial=False)
     wall, cpu = time.perf_counter(), time.process_time()
-    result = train(model, optimizer, batch) if mode == "train" else predict(model, batch)
+    result = train(model, grouping, batch) if mode == "train" else predict(model, batch)
     seconds = {"wall_s": time.perf_counter() - wall, "cpu_s": time.process_time() - cpu}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     images = "x".join(map(str, (batch.images.shape[1], *reversed(batch.images.shape[3:])))) + " px"
@@ -109,7 +112,7 @@ def predict(model: nn.Module, batch: Batch) -> str:
     return f"{len(found.boxes)} finite boxes"
 
 
-def train(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> str:
+def train(model: nn.Module, grouping: Grouping, batch: Batch) -> str:
     """The trainer's step: losses, backward, clipping, update; every trainable parameter must get a finite gradient."""
     reached = set()
 
@@ -120,8 +123,9 @@ def train(model: nn.Module, optimizer: torch.optim.Optimizer, batch: Batch) -> s
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     for name, parameter in trainable.items():
         parameter.register_post_accumulate_grad_hook(partial(note, name))  # type: ignore[no-untyped-call]
-    step = TrainStep(model.train(), optimizer, Accelerator(cpu=True), grad_clip=35.0)
-    done = step(batch, step=1)
+    engine = PlainEngine(Accelerator(cpu=True), model.train(), grouping.make_optimizer, TrainSettings(max_steps=1))
+    step = TrainStep(engine)
+    done = step([batch], step=1)
     missing = sorted(set(trainable) - reached)
     assert not missing, f"no finite gradient: {missing[:3]} and {len(missing) - 3} more"
     return f"loss {float(done.losses['loss']):.1f}, gradients on all {len(trainable)} parameters"

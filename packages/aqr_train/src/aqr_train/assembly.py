@@ -21,10 +21,12 @@ from aqr_core.registry import DATASETS, build
 from aqr_train import __version__ as train_version
 from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
 from aqr_train.checkpoints import find_checkpoint
+from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
 from aqr_train.loader import steps_per_epoch
 from aqr_train.param_groups import Grouping, build_grouping
 from aqr_train.pictures.scene import ScenePixels, has_weights
+from aqr_train.processes import Scheme
 from aqr_train.schedule import build_schedule
 from aqr_train.seeding import seed_all
 from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
@@ -58,21 +60,32 @@ def build_trainer(
     work_dir: Path,
     console: Console,
     *,
-    load_initial: bool = True,
+    checkpoint: Path | None = None,
 ) -> Trainer:
-    """Everything a run needs, on the accelerator's device, ready to `fit`, or to `resume` without initial weights."""
+    """Everything a run needs, on the accelerator's device, ready to `fit`.
+
+    Args:
+        config: resolved.
+        accelerator: see `start_accelerator`.
+        work_dir: where the run writes.
+        console: of the progress bar.
+        checkpoint: folder whose run goes on, in the place of `load_from`.
+    """
     seed = _seed(config)
     data = read_section(DataSettings, config, "data")
     settings = read_section(TrainSettings, config, "train")
     seed_all(seed)  # the same initial weights on every process
-    model, optimizer, grouping = build_model(config, load_initial=load_initial)
+    samples_per_step = data.batch_size * settings.accumulate * accelerator.num_processes
+    model, grouping = build_model(config, load_initial=checkpoint is None, samples_per_step=samples_per_step)
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
     # From here on dropout draws its own numbers on each process.
     seed_all(seed + accelerator.process_index)
     dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
     if len(dataset) == 0:
         raise ConfigError("data.train holds no sample; check its infos.")
     check_classes(model, dataset)
-    per_epoch = steps_per_epoch(len(dataset), data.batch_size, accelerator.num_processes)
+    per_epoch = steps_per_epoch(len(dataset), samples_per_step)
     meta = {
         "classes": list(getattr(dataset, "classes", ())),
         "seed": seed,
@@ -86,29 +99,41 @@ def build_trainer(
         val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
         check_classes(model, val_set)
         evaluation = DatasetEvaluation(
-            val_set, collate, accelerator, batch_size=data.batch_size, num_workers=data.num_workers
+            val_set,
+            collate,
+            accelerator,
+            batch_size=data.batch_size,
+            num_workers=data.num_workers,
+            precision=settings.precision,
         )
         callbacks.append(Evaluator(evaluation))
-    return Trainer(
-        model,
-        optimizer,
+    scheme = Scheme.asked().kind
+    trainer = Trainer(
+        build_engine(scheme, accelerator, model, grouping.make_optimizer, settings, data.batch_size),
         dataset,
         collate,
         grouping=grouping,
         schedule=build_schedule(config.get("schedule", {}), settings.total_steps(per_epoch)),
-        accelerator=accelerator,
         data=data,
         settings=settings,
         callbacks=callbacks,
         work_dir=work_dir,
         seed=seed,
     )
+    if checkpoint is not None:
+        trainer.resume(checkpoint)
+    return trainer
 
 
 def build_model(
-    config: Mapping[str, Any], *, load_initial: bool = True
-) -> tuple[nn.Module, torch.optim.Optimizer, Grouping]:
-    """Detector with frozen parts set, weights of `load_from` unless told otherwise, and its optimiser.
+    config: Mapping[str, Any], *, load_initial: bool = True, samples_per_step: int | None = None
+) -> tuple[nn.Module, Grouping]:
+    """Detector with frozen parts set and weights of `load_from` unless told otherwise, and its parameter groups.
+
+    Args:
+        config: resolved.
+        load_initial: False leaves the weights random.
+        samples_per_step: scales the rate where the config asks for that.
 
     Raises:
         ConfigError: no model section, or parts that are frozen and have no weights to be frozen at.
@@ -118,12 +143,11 @@ def build_model(
         raise ConfigError("The config has no 'model' section; inherit one from _base_ or add it.")
     settings = read_section(OptimizerSettings, config, "optimizer")
     model: nn.Module = build_detector(config["model"])
-    grouping = build_grouping(model, settings.lr, settings.weight_decay, settings.param_groups)
+    lr = settings.lr if samples_per_step is None else settings.scaled_lr(samples_per_step)
+    grouping = build_grouping(model, lr, settings.weight_decay, settings.param_groups, settings.betas)
     if load_initial:
         _load_initial(model, config.get("load_from"), grouping)
-    beta1, beta2 = settings.betas
-    optimizer = torch.optim.AdamW(grouping.optimizer_groups(model, beta1), lr=settings.lr, betas=(beta1, beta2))
-    return model, optimizer, grouping
+    return model, grouping
 
 
 def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -> None:

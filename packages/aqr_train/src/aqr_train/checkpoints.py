@@ -12,7 +12,8 @@ from aqr_core.registry import suggest
 SHIPPED = Path(__file__).parent / "weights"
 FOLDER, LATEST = "checkpoints", "latest"
 STATE = Path("trainer") / "state.pt"
-_STATE_KEYS = ("position", "world_size", "optimizer", "scaler", "random", "callbacks")  # of `Trainer.state_dict`
+# Of `Trainer.state_dict`.
+_STATE_KEYS = ("position", "world_size", "samples_per_step", "engine", "optimizer", "scaler", "random", "callbacks")
 
 
 def find_checkpoint(where: str | Path) -> Path:

@@ -29,17 +29,25 @@ class DatasetEvaluation:
 
     Args:
         dataset: validation set in test mode.
-        collate, accelerator, batch_size, num_workers: how it is run.
+        collate, accelerator, batch_size, num_workers, precision: how it is run.
     """
 
     def __init__(
-        self, dataset: PosedSource, collate: Collate, accelerator: Accelerator, *, batch_size: int, num_workers: int
+        self,
+        dataset: PosedSource,
+        collate: Collate,
+        accelerator: Accelerator,
+        *,
+        batch_size: int,
+        num_workers: int,
+        precision: str = "fp32",
     ) -> None:
         self.dataset = dataset
         self._collate = collate
         self._accelerator = accelerator
         self._batch_size = batch_size
         self._num_workers = num_workers
+        self._precision = precision
 
     def __call__(self, model: nn.Module, folder: Path) -> dict[str, float]:
         """mAP, NDS, the five errors and AP per class, the same on every process."""
@@ -51,6 +59,7 @@ class DatasetEvaluation:
             self._accelerator,
             batch_size=self._batch_size,
             num_workers=self._num_workers,
+            precision=self._precision,
             progress=Heartbeat(logger.info, "validation", "keyframes of this process"),
         )
         shared: list[dict[str, float]] = [{}]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ from aqr_core.models.aqr.variant import AQR_BLOCKS
 from aqr_train.assembly import build_dataset, check_classes
 from aqr_train.blanking import without_sensor
 from aqr_train.checkpoints import find_checkpoint
-from aqr_train.launch import start_accelerator
+from aqr_train.precision import autocast
 from aqr_train.prediction import Progress, predict_to_file
+from aqr_train.processes import start_accelerator
 from aqr_train.settings import DataSettings, TrainSettings, read_section
 
 logger = logging.getLogger(__name__)
@@ -37,6 +39,7 @@ class Inference:
         dataset: the split.
         accelerator: one process or several.
         batch_size, num_workers: per process.
+        precision: of the forward pass.
         open_split: the split anew, with the sensor blanked that it is given.
         without: the sensor that the dataset blanks, if any.
     """
@@ -46,6 +49,7 @@ class Inference:
     accelerator: Accelerator
     batch_size: int
     num_workers: int
+    precision: str
     open_split: Callable[[str | None], Any]
     without: str | None = None
 
@@ -58,6 +62,10 @@ class Inference:
     def keyframes(self) -> str:
         """What is predicted, in words: `81 keyframes without camera`."""
         return f"{len(self.dataset)} keyframes" + (f" without {self.without}" if self.without else "")
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The precision of the run, for a forward pass of `model`."""
+        return autocast(self.accelerator.device, self.precision)
 
     def failing(self, sensor: str) -> Inference:
         """The same model on the same split without one of `blanking.SENSORS`."""
@@ -75,6 +83,7 @@ class Inference:
             self.accelerator,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
+            precision=self.precision,
             progress=progress if self.is_main else None,
             without=self.without,
         )
@@ -106,7 +115,8 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         entry = dataset_config if without is None else without_sensor(dataset_config, without)
         return build_dataset(config, entry, seed=0, test_mode=True)
 
-    accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
+    settings = read_section(TrainSettings, config, "train")
+    accelerator = start_accelerator(settings)
     dataset = open_split(arguments.without)
     model: nn.Module = build_detector(config["model"])
     check_classes(model, dataset)
@@ -119,6 +129,7 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         accelerator,
         arguments.batch_size,
         workers,
+        settings.precision,
         open_split,
         arguments.without,
     )

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
-from collections.abc import Mapping
+import signal
 from pathlib import Path
 
-import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import DistributedType
 from rich.console import Console
 
 from aqr_core.checkpoint import write_text
@@ -20,12 +16,13 @@ from aqr_train.assembly import build_trainer
 from aqr_train.checkpoints import find_checkpoint, latest_checkpoint
 from aqr_train.logs import RunLog
 from aqr_train.plan import describe_plan
+from aqr_train.processes import start_accelerator
 from aqr_train.seeding import use_deterministic_kernels
 from aqr_train.settings import TrainSettings, read_section
+from aqr_train.stopping import Stopped
 
 logger = logging.getLogger(__name__)
-_SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
-_MIXED = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+_TERMINATED = 128 + signal.SIGTERM  # the exit code of a process that SIGTERM ended
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,10 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     is_main = bool(accelerator.is_main_process)
     log = RunLog(None if arguments.dry_run else work_dir / "log.txt", is_main, console)
     try:
-        # A checkpoint to resume from holds every weight, so `load_from` is not read again.
-        trainer = build_trainer(config, accelerator, work_dir, console, load_initial=checkpoint is None)
-        if checkpoint is not None:
-            trainer.resume(checkpoint)
+        trainer = build_trainer(config, accelerator, work_dir, console, checkpoint=checkpoint)
         if arguments.dry_run:
             if is_main:
                 console.print(dump(config), highlight=False, markup=False, soft_wrap=True)
@@ -83,55 +77,13 @@ def run(arguments: argparse.Namespace) -> int:
         for line in describe_plan(trainer):
             logger.info(line)
         trainer.fit()
+    except Stopped as stopped:
+        logger.warning("%s Continue with --resume.", stopped)
+        return _TERMINATED
     finally:
         log.close()
         accelerator.end_training()
     return 0
-
-
-def start_accelerator(settings: TrainSettings, environment: Mapping[str, str] | None = None) -> Accelerator:
-    """An accelerator whose processes, kind and precision are what was asked for.
-
-    Accelerate starts something else without a word in several cases (one process instead of several on CPU
-    hosts without MPI, float32 instead of fp16 on a CPU); each is an error here.
-
-    Args:
-        settings: for the precision.
-        environment: what the launcher set; `os.environ` unless a test gives another.
-
-    Raises:
-        ConfigError: what was asked for cannot be had, and what to type instead.
-    """
-    env = os.environ if environment is None else environment
-    on_cpu = env.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes") or not torch.cuda.is_available()
-    asked = int(env.get("WORLD_SIZE", "1"))
-    if "MASTER_ADDR" in env and "WORLD_SIZE" not in env:
-        raise ConfigError(
-            "The launcher was asked for several processes and started one, as `accelerate launch` does on CPU hosts "
-            "without MPI; use `ACCELERATE_USE_CPU=true torchrun --nproc_per_node N -m aqr_train ...`."
-        )
-    if settings.precision == "fp16" and on_cpu:
-        raise ConfigError("train.precision=fp16 needs a GPU (a CPU would run float32 instead); use bf16 or fp32.")
-    launched = env.get("ACCELERATE_MIXED_PRECISION", "no").lower()
-    if launched not in ("no", _MIXED[settings.precision]):
-        raise ConfigError(
-            f"The launcher asks for mixed precision '{launched}', the config for '{settings.precision}'; set "
-            "train.precision, which is the one that counts."
-        )
-    accelerator = Accelerator(
-        cpu=on_cpu,
-        mixed_precision=_MIXED[settings.precision],
-        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=settings.find_unused_parameters)],
-    )
-    kind = accelerator.distributed_type
-    if kind not in _SUPPORTED:
-        raise ConfigError(f"The launcher chose {kind.value}; this release trains on one process or with DDP, set that.")
-    if accelerator.num_processes != asked or (asked > 1) != (kind != DistributedType.NO):
-        raise ConfigError(
-            f"{asked} processes were asked for, Accelerate runs {accelerator.num_processes} ({kind.value}); launch "
-            "with torchrun or correct the accelerate config file."
-        )
-    return accelerator
 
 
 def _checkpoint_to_resume(arguments: argparse.Namespace) -> Path | None:

@@ -28,44 +28,54 @@ Collate = Callable[[list[Sample]], Batch]
 
 
 class EpochBatches(Sampler[list[int]]):
-    """The batches of one pass that fall to one process.
+    """The micro-batches of one pass that fall to one process, `accumulate` of them per step.
 
-    The order of samples follows from (seed, epoch) alone. The global batch of step s is a slice of it and
-    process r takes the r-th part of that slice, so two processes with batch b see together what one sees with
-    batch 2b. The incomplete last batch of a pass is dropped; a set smaller than one global batch is repeated
-    to fill it.
+    The order of samples follows from (seed, epoch) alone. The samples of step s are a slice of it; its a-th part is
+    the a-th micro-batch of all processes, of which process r takes the r-th part. So two processes with batch b see
+    together what one sees with batch 2b, or with two micro-batches of b. The incomplete last step of a pass is dropped;
+    a set smaller than one step is repeated to fill it.
 
     Args:
         length: samples in the set.
-        batch_size: samples per process.
+        batch_size: samples per process and micro-batch.
         seed, epoch: choose the order.
         rank, world_size: this process among all.
-        start: batches of this pass to leave out, when a run resumes inside it.
+        accumulate: micro-batches per step.
+        start: steps of this pass to leave out, when a run resumes inside it.
     """
 
     def __init__(
-        self, length: int, batch_size: int, *, seed: int, epoch: int, rank: int = 0, world_size: int = 1, start: int = 0
+        self,
+        length: int,
+        batch_size: int,
+        *,
+        seed: int,
+        epoch: int,
+        rank: int = 0,
+        world_size: int = 1,
+        accumulate: int = 1,
+        start: int = 0,
     ) -> None:
         self.batch_size = batch_size
         self.rank = rank
-        self.start = start
         self.global_size = batch_size * world_size
-        self.count = steps_per_epoch(length, batch_size, world_size)
+        steps = steps_per_epoch(length, self.global_size * accumulate)
+        self.micro_batches = range(start * accumulate, steps * accumulate)
         order = np.random.default_rng((seed, epoch)).permutation(length)
-        self.order = np.resize(order, self.count * self.global_size)
+        self.order = np.resize(order, steps * accumulate * self.global_size)
 
     def __len__(self) -> int:
-        return self.count - self.start
+        return len(self.micro_batches)
 
     def __iter__(self) -> Iterator[list[int]]:
-        for step in range(self.start, self.count):
-            first = step * self.global_size + self.rank * self.batch_size
+        for number in self.micro_batches:
+            first = number * self.global_size + self.rank * self.batch_size
             yield self.order[first : first + self.batch_size].tolist()
 
 
-def steps_per_epoch(length: int, batch_size: int, world_size: int) -> int:
+def steps_per_epoch(length: int, samples_per_step: int) -> int:
     """Updates in one pass; at least 1."""
-    return max(1, length // (batch_size * world_size))
+    return max(1, length // samples_per_step)
 
 
 def load_batches(

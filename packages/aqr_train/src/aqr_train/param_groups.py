@@ -20,6 +20,7 @@ from typing import Any
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+from torch.optim import AdamW
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.freezing import freeze_modules
@@ -66,31 +67,38 @@ class Grouping:
     Attributes:
         groups: the table, frozen groups included.
         norm_eval: normalisations that keep their statistics while the rest trains.
+        betas: of AdamW.
     """
 
     groups: tuple[Group, ...]
     norm_eval: tuple[nn.Module, ...]
+    betas: tuple[float, float] = (0.9, 0.999)
 
     @property
     def frozen_names(self) -> set[str]:
         """Full names of the parameters that do not train."""
         return {name for group in self.groups if group.frozen for name in group.names}
 
-    def optimizer_groups(self, model: nn.Module, beta1: float) -> list[dict[str, Any]]:
-        """Arguments for AdamW; `base_lr` and `base_beta1` are what the schedule scales."""
+    def make_optimizer(self, model: nn.Module) -> AdamW:
+        """AdamW over the trainable groups; `base_lr` and `base_beta1` are what the schedule scales.
+
+        Args:
+            model: the one that was grouped, or the same with its parameters sharded.
+        """
         parameters = dict(model.named_parameters())
-        return [
+        groups = [
             {
                 "params": [parameters[name] for name in group.names],
                 "lr": group.lr,
                 "base_lr": group.lr,
-                "base_beta1": beta1,
+                "base_beta1": self.betas[0],
                 "weight_decay": group.weight_decay,
                 "name": group.pattern,
             }
             for group in self.groups
             if not group.frozen
         ]
+        return AdamW(groups, betas=self.betas)
 
     def train_mode(self, model: nn.Module) -> None:
         """Train mode everywhere but in `norm_eval`; frozen modules refuse it by themselves."""
@@ -100,7 +108,11 @@ class Grouping:
 
 
 def build_grouping(
-    model: nn.Module, lr: float, weight_decay: float, rules: Mapping[str, Mapping[str, Any]]
+    model: nn.Module,
+    lr: float,
+    weight_decay: float,
+    rules: Mapping[str, Mapping[str, Any]],
+    betas: tuple[float, float] = (0.9, 0.999),
 ) -> Grouping:
     """Assign every parameter to one group and switch off the gradients of the frozen ones.
 
@@ -139,7 +151,7 @@ def build_grouping(
     held = {name for group in groups if group.frozen for name in group.names}
     freeze_modules(model, [*_frozen_modules(model, held), *sorted(held)])
     fixed = {name for name, pattern in owner.items() if parsed.get(pattern, Rule()).norm_eval}
-    return Grouping(tuple(groups), _fixed_norms(model, fixed))
+    return Grouping(tuple(groups), _fixed_norms(model, fixed), betas)
 
 
 def _parse(pattern: str, settings: Mapping[str, Any]) -> Rule:

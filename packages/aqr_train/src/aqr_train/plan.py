@@ -17,15 +17,15 @@ def describe_plan(trainer: Trainer) -> list[str]:
     accelerator, settings, data = trainer.accelerator, trainer.settings, trainer.data
     world, total = accelerator.num_processes, trainer.schedule.total_steps
     lines = [
-        f"processes         {world} ({accelerator.distributed_type.value}, {accelerator.device.type}), "
-        f"precision {settings.precision}",
-        f"effective batch   {data.batch_size * world} = {data.batch_size} x {world}",
+        f"processes         {world} ({trainer.engine.kind}, {accelerator.device.type}), precision {settings.precision}",
+        f"effective batch   {trainer.samples_per_step} = {data.batch_size} x {world} processes x {settings.accumulate} "
+        "per update",
         f"length            {total} steps = {total / trainer.steps_per_epoch:.2f} epochs of "
         f"{trainer.steps_per_epoch} steps over {len(trainer.dataset)} samples",
         f"gradient clip     {settings.grad_clip}",
     ]
     lines += _describe_switches(trainer)
-    base_lr = max(group["base_lr"] for group in trainer.optimizer.param_groups)
+    base_lr = max(group["base_lr"] for group in trainer.engine.param_groups)
     for step in trainer.schedule.milestones():
         rate, beta = trainer.schedule.lr_factor(step), trainer.schedule.beta1_factor(step)
         lines.append(f"schedule          step {step:>7}: lr {base_lr * rate:.3e}, beta1 factor {beta:.4f}")

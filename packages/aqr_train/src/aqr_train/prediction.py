@@ -16,6 +16,7 @@ from aqr_core.structures import Batch
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.submission import detections_to_global, write_submission
 from aqr_train.loader import Collate, SampleSource, load_batches
+from aqr_train.precision import autocast
 
 Records = dict[str, list[dict[str, Any]]]  # sample token -> boxes of a results file, without the token
 Progress = Callable[[int, int], None]  # samples done by this process, all of them
@@ -40,6 +41,7 @@ def predict(
     *,
     batch_size: int = 1,
     num_workers: int = 0,
+    precision: str = "fp32",
     progress: Progress | None = None,
 ) -> Records:
     """Run `model.predict` over every sample once.
@@ -54,6 +56,7 @@ def predict(
         accelerator: processes and device.
         batch_size: samples per process and call.
         num_workers: loader processes per process.
+        precision: 'fp32', 'bf16' or 'fp16'.
         progress: told after each batch.
 
     Returns:
@@ -63,7 +66,7 @@ def predict(
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
     own: Records = {}
     label_of = np.array([DETECTION_CLASSES.index(name) for name in dataset.classes])
-    with torch.inference_mode(), accelerator.autocast():
+    with torch.inference_mode(), autocast(accelerator.device, precision):
         loader = load_batches(dataset, batches, collate, num_workers)
         for batch_indices, batch in zip(batches, loader, strict=True):
             own |= _records(model, dataset, label_of, batch_indices, batch.to(accelerator.device))
@@ -85,6 +88,7 @@ def predict_to_file(
     *,
     batch_size: int = 1,
     num_workers: int = 0,
+    precision: str = "fp32",
     progress: Progress | None = None,
     without: str | None = None,
 ) -> Path:
@@ -99,6 +103,7 @@ def predict_to_file(
         accelerator,
         batch_size=batch_size,
         num_workers=num_workers,
+        precision=precision,
         progress=progress,
     )
     if accelerator.is_main_process:

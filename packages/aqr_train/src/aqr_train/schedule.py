@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Protocol
-
-from torch.optim import Optimizer
 
 from aqr_core.errors import ConfigError
 from aqr_core.registry import suggest
@@ -119,9 +117,9 @@ def build_schedule(config: Mapping[str, Any], total_steps: int) -> Schedule:
     return SCHEDULES[name](total_steps, **arguments)
 
 
-def apply_schedule(schedule: Schedule, optimizer: Optimizer, step: int) -> None:
+def apply_schedule(schedule: Schedule, groups: Iterable[dict[str, Any]], step: int) -> None:
     """Set rate and beta1 of every group for update number `step`; groups carry `base_lr` and `base_beta1`."""
-    for group in optimizer.param_groups:
+    for group in groups:
         group["lr"] = group["base_lr"] * schedule.lr_factor(step)
         group["betas"] = (group["base_beta1"] * schedule.beta1_factor(step), group["betas"][1])
 

@@ -12,7 +12,7 @@ class TrainState:
     Attributes:
         step: optimiser updates made.
         epoch: passes over the data completed.
-        batch: batches of the current pass already used.
+        batch: updates made in the current pass.
     """
 
     step: int = 0
@@ -26,12 +26,12 @@ class TrainState:
         if self.batch == steps_per_epoch:
             self.epoch, self.batch = self.epoch + 1, 0
 
-    def rescale(self, batch_before: int, batch_now: int, steps_per_epoch: int) -> None:
-        """Go on with another global batch behind the samples already used.
+    def rescale(self, samples_before: int, samples_now: int, steps_per_epoch: int) -> None:
+        """Go on with another number of samples per step behind the samples already used.
 
         Where fewer than a batch of them are left the next pass begins: an empty rest would never end.
         """
-        self.batch = self.batch * batch_before // batch_now
+        self.batch = self.batch * samples_before // samples_now
         if self.batch >= steps_per_epoch:
             self.epoch, self.batch = self.epoch + 1, 0
 

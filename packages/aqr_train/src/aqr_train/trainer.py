@@ -1,14 +1,16 @@
 """The training loop.
 
-`Trainer` owns the order of events and nothing else: `TrainStep` owns one update, callbacks own what is
-periodic (logs, validation, checkpoints), `assembly` wires them from a config.
+`Trainer` owns the order of events and nothing else: an engine owns model and optimiser, `TrainStep` one update,
+callbacks what is periodic (logs, validation, checkpoints); `assembly` wires them from a config.
 """
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +19,19 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 from torch import nn
-from torch.optim import Optimizer
 
-from aqr_core.checkpoint import load_weights
 from aqr_core.structures import Batch
 from aqr_train.callbacks.base import Callback, Scalars
 from aqr_train.checkpoints import read_trainer_state
+from aqr_train.engines import Engine
 from aqr_train.loader import Collate, EpochBatches, SampleSource, load_batches, steps_per_epoch
 from aqr_train.param_groups import Grouping
 from aqr_train.schedule import Schedule, apply_schedule
 from aqr_train.seeding import random_state, set_random_state
 from aqr_train.settings import DataSettings, TrainSettings
 from aqr_train.state import TrainState
-from aqr_train.step import StepResult, TrainStep
+from aqr_train.step import TrainStep
+from aqr_train.stopping import Stopped, StopSignal
 
 logger = logging.getLogger(__name__)
 
@@ -38,11 +40,10 @@ class Trainer:
     """Runs a model over a dataset until the last step.
 
     Args:
-        model, optimizer: not yet prepared; the frozen parameters already without gradient.
+        engine: model, optimiser and processes.
         dataset, collate: where batches come from.
         grouping: which modules stay in eval mode.
         schedule: rate and beta1 per step; its `total_steps` is the length of the run.
-        accelerator: processes, device and precision.
         data, settings: the config sections of these names.
         callbacks: in the order in which events reach them.
         work_dir: everything the run writes lies below it.
@@ -51,23 +52,19 @@ class Trainer:
 
     def __init__(
         self,
-        model: nn.Module,
-        optimizer: Optimizer,
+        engine: Engine,
         dataset: SampleSource,
         collate: Collate,
         *,
         grouping: Grouping,
         schedule: Schedule,
-        accelerator: Accelerator,
         data: DataSettings,
         settings: TrainSettings,
         callbacks: Sequence[Callback],
         work_dir: Path,
         seed: int,
     ) -> None:
-        self.plain_model = model
-        self.accelerator = accelerator
-        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.engine = engine
         self.dataset = dataset
         self.collate = collate
         self.grouping = grouping
@@ -78,16 +75,31 @@ class Trainer:
         self.work_dir = work_dir
         self.seed = seed
         self.state = TrainState()
-        self.batch: Batch | None = None  # of the current step
-        self.data_wait_s = 0.0  # time that it spent waiting for its batch
-        self._train_step = TrainStep(
-            self.model, self.optimizer, accelerator, settings.grad_clip, after_update=lambda: self._emit("on_update")
-        )
+        self.batch: Batch | None = None  # the last one of the current step
+        self.step_s = 0.0  # time that the last step took, without callbacks
+        self.data_wait_s = 0.0  # of it, time spent waiting for its batches
+        self._stop = StopSignal()
+        self._train_step = TrainStep(engine, lambda: self._emit("on_update"), lambda: self._stop.received)
+
+    @property
+    def accelerator(self) -> Accelerator:
+        """Processes and device."""
+        return self.engine.accelerator
+
+    @property
+    def plain_model(self) -> nn.Module:
+        """The detector without wrapper; its weights may be shards, see `Engine.whole_model`."""
+        return self.engine.plain_model
+
+    @property
+    def samples_per_step(self) -> int:
+        """Of all processes and micro-batches."""
+        return self.data.batch_size * self.settings.accumulate * int(self.accelerator.num_processes)
 
     @property
     def steps_per_epoch(self) -> int:
         """Updates in one pass over the data."""
-        return steps_per_epoch(len(self.dataset), self.data.batch_size, self.accelerator.num_processes)
+        return steps_per_epoch(len(self.dataset), self.samples_per_step)
 
     @property
     def is_finished(self) -> bool:
@@ -104,12 +116,17 @@ class Trainer:
         return self.is_finished or (every > 0 and self.state.step % every == 0)
 
     def fit(self) -> None:
-        """Train from `state` to the end."""
+        """Train from `state` to the end.
+
+        Raises:
+            Stopped: SIGTERM came; the callbacks have saved the run.
+        """
         try:
-            self._emit("on_fit_start")
-            while not self.is_finished:
-                self._run_epoch()
-            self._emit("on_fit_end")
+            with self._stop:
+                self._emit("on_fit_start")
+                while not self.is_finished:
+                    self._run_epoch()
+                self._emit("on_fit_end")
         finally:
             self._emit("on_close")
 
@@ -127,60 +144,82 @@ class Trainer:
         """Train mode, frozen parts in eval mode."""
         self.grouping.train_mode(self.plain_model)
 
+    def predicting_model(self) -> AbstractContextManager[nn.Module]:
+        """The weights to predict with and to publish, in a plain model on every process; collective."""
+        return self.engine.whole_model()
+
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the weights that makes a resumed run the same run; called on every process."""
-        scaler = self.accelerator.scaler
         return {
             "position": self.state.state_dict(),
             "world_size": self.accelerator.num_processes,
-            "batch_size": self.data.batch_size,
-            "optimizer": self.optimizer.state_dict(),
-            "scaler": scaler.state_dict() if scaler is not None else {},
+            "samples_per_step": self.samples_per_step,
+            "engine": self.engine.kind,
+            **self.engine.state_dict(),
             "random": gather_object([random_state()]),
             "callbacks": {type(callback).__name__: callback.state_dict() for callback in self.callbacks},
         }
 
     def resume(self, folder: Path) -> None:
-        """Continue the run that wrote this checkpoint folder.
+        """Continue the run that wrote this checkpoint folder, whose weights the model has already.
 
-        With another number of processes or batch size the position is kept in samples of the pass, and what cannot
-        be the same (dropout masks, gradient rounding) is said in the log.
+        With another engine, number of processes or batch size the position is kept in samples of the pass, and what
+        cannot be the same is said in the log.
         """
         state = read_trainer_state(folder)
-        load_weights(self.plain_model, folder)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.accelerator.scaler is not None and state["scaler"]:
-            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.engine.load_state_dict(state)
         self.state = TrainState.from_dict(state["position"])
         for callback in self.callbacks:
             callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
-        world_size = self.accelerator.num_processes
-        if world_size == state["world_size"]:
+        if self.accelerator.num_processes == state["world_size"]:
             set_random_state(state["random"][self.accelerator.process_index])
-        else:
+        self._warn_of_changes(state)
+        self.state.rescale(state["samples_per_step"], self.samples_per_step, self.steps_per_epoch)
+        logger.info("Resumed from %s at step %d.", folder, self.state.step)
+
+    def _warn_of_changes(self, state: dict[str, Any]) -> None:
+        now = self.accelerator.num_processes
+        if now != state["world_size"]:
             logger.warning(
-                "Resuming on %d processes a run of %d: the order of samples is kept, dropout masks are not.",
-                world_size,
+                "Resuming on %d processes a run of %d: the order of samples is kept; dropout masks, statistics of "
+                "batch normalisations and the rounding of gradients are not, so the run is no longer bitwise the same.",
+                now,
                 state["world_size"],
             )
-        before = state["world_size"] * state.get("batch_size", self.data.batch_size)
-        self.state.rescale(before, world_size * self.data.batch_size, self.steps_per_epoch)
-        logger.info("Resumed from %s at step %d.", folder, self.state.step)
+        elif self.engine.kind != state["engine"]:
+            logger.warning(
+                "Resuming under %s a run of %s: gradients are added in another order, so the run is no longer bitwise "
+                "the same.",
+                self.engine.kind,
+                state["engine"],
+            )
+        if self.samples_per_step != state["samples_per_step"]:
+            logger.warning(
+                "Resuming with %d samples per step a run of %d: steps, rates and epochs no longer mean the same.",
+                self.samples_per_step,
+                state["samples_per_step"],
+            )
 
     def _run_epoch(self) -> None:
         self.dataset.set_epoch(self.state.epoch)
         self._emit("on_epoch_start")
         self.train_mode()
-        for batch in self._batches():
-            apply_schedule(self.schedule, self.optimizer, self.state.step)
-            result: StepResult = self._train_step(batch, self.state.step + 1)
+        batches = self._batches()
+        for _ in range(self.state.batch, self.steps_per_epoch):
+            started, self.data_wait_s = time.perf_counter(), 0.0
+            apply_schedule(self.schedule, self.engine.param_groups, self.state.step)
+            result = self._train_step(itertools.islice(batches, self.settings.accumulate), self.state.step + 1)
+            self.step_s = time.perf_counter() - started
             self.state.advance(self.steps_per_epoch)
             self._emit("on_step_end", result)
             if self.is_finished:
                 return
+            if result.stop:
+                self._emit("on_stop")
+                raise Stopped(f"Stopped at step {self.state.step} of {self.schedule.total_steps}, as told by SIGTERM.")
 
     def _batches(self) -> Iterator[Batch]:
-        """The rest of the current pass, on the device, with the waiting time measured."""
+        """The rest of the current pass in micro-batches, on the device, with the waiting time measured."""
         device = self.accelerator.device
         batches = EpochBatches(
             len(self.dataset),
@@ -189,6 +228,7 @@ class Trainer:
             epoch=self.state.epoch,
             rank=self.accelerator.process_index,
             world_size=self.accelerator.num_processes,
+            accumulate=self.settings.accumulate,
             start=self.state.batch,
         )
         on_gpu = device.type == "cuda"
@@ -199,7 +239,7 @@ class Trainer:
             if batch is None:
                 return
             batch = batch.to(device, non_blocking=on_gpu)
-            self.data_wait_s = time.perf_counter() - started
+            self.data_wait_s += time.perf_counter() - started
             self.batch = batch
             yield batch
 

@@ -22,8 +22,8 @@ from aqr_train.benchmarks.aqr_sides import BASELINE, RECIPE, VARIANTS, build_sid
 from aqr_train.benchmarks.aqr_steps import head_step, model_step
 from aqr_train.benchmarks.environment import describe_environment
 from aqr_train.benchmarks.model import open_device
-from aqr_train.benchmarks.model_runs import DTYPES
 from aqr_train.benchmarks.turns import take_turns
+from aqr_train.precision import DTYPES
 
 SUMMARY = "time and memory of AQR v1, v2 and v3 over the baseline"
 PARTS = ("head", "model", "renderer", "attention")

@@ -11,9 +11,10 @@ from torch import Tensor
 from aqr_core.models.aqr.projection import QueryCells
 from aqr_core.models.head.attention import AttentionBias, attend
 from aqr_core.registry import MODELS, build
-from aqr_train.benchmarks.model_runs import DTYPES, Run
+from aqr_train.benchmarks.model_runs import Run
 from aqr_train.benchmarks.parts import Mark
 from aqr_train.benchmarks.turns import BACKWARD, FORWARD, SideFigures, take_turns
+from aqr_train.precision import DTYPES
 
 PLAIN = "plain fused"
 _DENSE_COPIES = 4  # logits, probabilities and the gradients of both

@@ -20,8 +20,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from aqr_core.models.aqr import QueryCells, build_windows
 from aqr_train.benchmarks.aqr_scene import Scene
-from aqr_train.benchmarks.model_runs import DTYPES, Run
+from aqr_train.benchmarks.model_runs import Run
 from aqr_train.benchmarks.probes import Clock
+from aqr_train.precision import DTYPES
 
 _FLOAT = 4
 _TRAINING = 3  # the backward pass of a product is two products

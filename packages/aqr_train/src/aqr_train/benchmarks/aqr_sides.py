@@ -73,11 +73,11 @@ def shipped_config(baseline: str, variant: str) -> Mapping[str, Any]:
 def build_side(config: Mapping[str, Any], device: torch.device) -> tuple[Any, torch.optim.Optimizer]:
     """Detector in training mode with the weights of seed 0, AQR's decisions spread, and its optimiser."""
     seed_all(0)
-    model, optimizer, _ = build_model(config, load_initial=False)
+    model, grouping = build_model(config, load_initial=False)
     generator = getattr(model.pts_bbox_head, "aqr_weight_generator", None)
     if generator is not None:
         spread_weights(generator.predictor)
-    return model.to(device).train(), optimizer
+    return model.to(device).train(), grouping.make_optimizer(model)
 
 
 @torch.no_grad()

@@ -10,9 +10,10 @@ import torch
 from aqr_core.structures import Batch
 from aqr_train.benchmarks.aqr_scene import Features
 from aqr_train.benchmarks.aqr_sides import build_side
-from aqr_train.benchmarks.model_runs import LOSSES, Run, autocast, training_step
+from aqr_train.benchmarks.model_runs import LOSSES, Run, training_step
 from aqr_train.benchmarks.parts import Mark
 from aqr_train.benchmarks.turns import BACKWARD, FORWARD
+from aqr_train.precision import autocast
 from aqr_train.settings import TrainSettings, read_section
 
 

@@ -21,8 +21,9 @@ from aqr_train.assembly import build_model
 from aqr_train.benchmarks.environment import describe_environment
 from aqr_train.benchmarks.model_input import dataset_sample, synthetic_sample
 from aqr_train.benchmarks.model_report import markdown, tables
-from aqr_train.benchmarks.model_runs import DTYPES, Measurement, measure, prediction, training_step
+from aqr_train.benchmarks.model_runs import Measurement, measure, prediction, training_step
 from aqr_train.checkpoints import find_checkpoint
+from aqr_train.precision import DTYPES
 from aqr_train.seeding import seed_all
 from aqr_train.settings import TrainSettings, read_section
 
@@ -104,13 +105,13 @@ def _measure(arguments: argparse.Namespace, config: Mapping[str, Any], batch: Ba
     if arguments.precisions is None and precision == "fp16" and batch.images.device.type == "cpu":
         return Measurement(len(batch), precision, failure=SLOW_HALF)
     seed_all(0)
-    model, optimizer, _ = build_model(config, load_initial=False)
+    model, grouping = build_model(config, load_initial=False)
     if arguments.checkpoint is not None:
         load_weights(model, find_checkpoint(arguments.checkpoint))
     model = model.to(batch.images.device).train(arguments.train)
     if arguments.train:
         grad_clip = read_section(TrainSettings, config, "train").grad_clip
-        work = training_step(model, optimizer, batch, precision, grad_clip)
+        work = training_step(model, grouping.make_optimizer(model), batch, precision, grad_clip)
     else:
         work = prediction(model, batch, precision)
     return measure(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -14,8 +13,8 @@ from torch import nn
 from aqr_core.structures import Batch
 from aqr_train.benchmarks.parts import DECODING, PARTS, REST, Mark, observed
 from aqr_train.benchmarks.probes import Clock, arithmetic, peak_memory
+from aqr_train.precision import autocast
 
-DTYPES = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 LOSSES, BACKWARD, UPDATE = "matching and losses", "backward", "clipping and optimiser"
 ROWS = (*PARTS, DECODING, LOSSES, BACKWARD, UPDATE, REST)
 Run = Callable[[Mark], None]
@@ -143,8 +142,3 @@ def _percentiles(seconds: Iterable[float]) -> tuple[float, float]:
     p50, p95 = np.percentile(list(seconds), (50, 95))
     return float(p50), float(p95)
 
-
-def autocast(device: torch.device, precision: str) -> AbstractContextManager[Any]:
-    """As the trainer and `aqr predict`: autocast over the whole model, which itself keeps some parts in float32."""
-    dtype = DTYPES[precision]
-    return torch.autocast(device.type, dtype, enabled=dtype is not None)

@@ -40,8 +40,8 @@ class AqrMonitor(Callback):
     def on_update(self, trainer: Trainer) -> None:
         """Put the scale back into its interval."""
         generator = _bias_generator(trainer.plain_model)
-        if generator is not None:
-            generator.clamp_scale_()
+        if generator is not None and generator.bias_scale.requires_grad:
+            trainer.engine.edit(generator.bias_scale, generator.clamp_scale_)
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Record, say, and warn when due."""

@@ -35,6 +35,9 @@ class Callback:
     def on_picture(self, trainer: Trainer, name: str, pixels: NDArray[np.uint8]) -> None:
         """Someone called `trainer.record_picture`, on the main process alone; (height, width, 3) RGB."""
 
+    def on_stop(self, trainer: Trainer) -> None:
+        """The run was told to stop and ends after this: save what is not saved."""
+
     def on_fit_end(self, trainer: Trainer) -> None:
         """After the last step."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import nn
 
 from aqr_core.checkpoint import save_checkpoint, write_text
 from aqr_train.callbacks.base import Callback
@@ -36,14 +37,22 @@ class Checkpointer(Callback):
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Save when due."""
+        if trainer.is_due(trainer.settings.save_every):
+            self._save(trainer)
+
+    def on_stop(self, trainer: Trainer) -> None:
+        """Save, unless this step is saved already."""
         if not trainer.is_due(trainer.settings.save_every):
-            return
-        state = trainer.state_dict()  # gathers random states, so every process takes part
-        if trainer.is_main:
-            self._save(trainer, state)
+            self._save(trainer)
+
+    def _save(self, trainer: Trainer) -> None:
+        state = trainer.state_dict()  # collective, like the model: every process takes part
+        with trainer.predicting_model() as model:
+            if trainer.is_main:
+                self._write(trainer, model, state)
         trainer.accelerator.wait_for_everyone()
 
-    def _save(self, trainer: Trainer, state: dict[str, Any]) -> None:
+    def _write(self, trainer: Trainer, model: nn.Module, state: dict[str, Any]) -> None:
         folder = trainer.work_dir / FOLDER / f"step_{trainer.state.step:07d}"
 
         def add_state(unfinished: Path) -> None:
@@ -52,7 +61,7 @@ class Checkpointer(Callback):
             torch.save(state, file)
 
         meta = {"step": trainer.state.step, "epoch": trainer.state.epoch, **self._meta}
-        save_checkpoint(folder, trainer.plain_model, self._config_text, meta, extra=add_state)
+        save_checkpoint(folder, model, self._config_text, meta, extra=add_state)
         write_text(folder.parent / LATEST, folder.name + "\n")
         logger.info("Saved %s.", folder)
         if trainer.settings.keep:

@@ -35,8 +35,8 @@ class Evaluator(Callback):
         every = trainer.settings.val_every
         if every is None or not trainer.is_due(every):
             return
-        trainer.plain_model.eval()
-        scalars = self._evaluate(trainer.plain_model, trainer.work_dir / "val" / f"{trainer.state.step}")
+        with trainer.predicting_model() as model:
+            scalars = self._evaluate(model.eval(), trainer.work_dir / "val" / f"{trainer.state.step}")
         trainer.train_mode()
         shown = "  ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in scalars.items())
         logger.info("step %d  validation  %s", trainer.state.step, shown)

@@ -6,10 +6,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import nn
 
 from aqr_train.callbacks.advice import Advice
 from aqr_train.callbacks.base import Callback
 from aqr_train.pictures.scene import SCORE_SHOWN, RoutedScene, ScenePixels, look
+from aqr_train.precision import autocast
 from aqr_train.routing.warnings import lidar_limit
 
 if TYPE_CHECKING:
@@ -43,17 +45,19 @@ class AqrPictures(Callback):
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Draw when due."""
         every = trainer.settings.picture_every
-        if every is None or not trainer.is_main or not trainer.is_due(every):
+        if every is None or not trainer.is_due(every):
             return
+        with trainer.predicting_model() as model:
+            if trainer.is_main:
+                self._draw(trainer, model.eval())
+        trainer.train_mode()
+
+    def _draw(self, trainer: Trainer, model: nn.Module) -> None:
         from aqr_train.pictures.figure import draw_weights, render  # matplotlib, which most processes never need
 
         assert trainer.batch is not None
-        trainer.plain_model.eval()
-        try:
-            with trainer.accelerator.autocast():
-                scene = look(trainer.plain_model, trainer.batch, self._pixels)
-        finally:
-            trainer.train_mode()
+        with autocast(trainer.accelerator.device, trainer.settings.precision):
+            scene = look(model, trainer.batch, self._pixels)
         trainer.record_picture("aqr/weights", render(draw_weights(scene, note=_NOTE), dpi=_DPI))
         self._judge(scene)
 

@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
         for done, frame in enumerate(frames, 1):
             batch = collate([dataset[frame]]).to(inference.accelerator.device)
             boxes, _ = annotated(dataset.info(frame), dataset.infos.header.classes, dataset.classes)
-            with inference.accelerator.autocast():
+            with inference.autocast():
                 scene = look(model, batch, pixels, true_boxes=boxes.double().numpy())
             path = arguments.out / f"frame_{frame:04d}.png"
             write_png(path, draw_weights(scene, arguments.queries, note))

@@ -74,7 +74,7 @@ def collect(inference: Inference, indices: list[int], progress: Callable[[int, i
     own = indices[accelerator.process_index :: accelerator.num_processes]
     batches = [own[start : start + inference.batch_size] for start in range(0, len(own), inference.batch_size)]
     parts, done = [], 0
-    with torch.inference_mode(), accelerator.autocast(), AttentionMass(head) as mass, _outputs(head) as outputs:
+    with torch.inference_mode(), inference.autocast(), AttentionMass(head) as mass, _outputs(head) as outputs:
         loader = load_batches(inference.dataset, batches, collate, inference.num_workers)
         for batch_indices, batch in zip(batches, loader, strict=True):
             model: Any = inference.model

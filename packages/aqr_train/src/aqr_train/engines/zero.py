@@ -1,0 +1,184 @@
+"""DeepSpeed's ZeRO, stages 1 to 3 (Rajbhandari et al., arXiv 1910.02054)."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from aqr_core.structures import Batch
+from aqr_train.engines.base import MOMENTS, Engine, OptimizerState, Update
+from aqr_train.precision import autocast
+from aqr_train.settings import TrainSettings
+
+
+class ZeroEngine(Engine):
+    """Moments (stage 1), gradients (2) and weights (3) are shared out over the processes.
+
+    DeepSpeed runs in float32, whatever the precision: autocast and loss scale are ours, see `Engine`.
+
+    Args:
+        batch_size: samples per process and micro-batch, which DeepSpeed wants to know.
+    """
+
+    def __init__(
+        self,
+        accelerator: Accelerator,
+        model: nn.Module,
+        make_optimizer: Callable[[nn.Module], Optimizer],
+        settings: TrainSettings,
+        batch_size: int,
+    ) -> None:
+        super().__init__(accelerator, model, settings)
+        plugin = accelerator.state.deepspeed_plugin
+        assert plugin is not None
+        self.stage = int(plugin.zero_stage)
+        self.kind = f"ZeRO-{self.stage}"
+        plugin.deepspeed_config.update(
+            train_micro_batch_size_per_gpu=batch_size,
+            gradient_accumulation_steps=settings.accumulate,
+            gradient_clipping=settings.grad_clip or 0.0,
+            # With offloading DeepSpeed would put an optimiser of its own, to be compiled, in the place of torch's.
+            zero_force_ds_cpu_optimizer=False,
+            steps_per_print=0,
+        )
+        accelerator.gradient_accumulation_steps = settings.accumulate
+        # Stage 3 leaves no whole weights anywhere, so prediction and checkpoints need a model of their own.
+        self._replica = copy.deepcopy(model).requires_grad_(False) if self.stage == 3 else None
+        self._autocast_inside(model)
+        self.trained, wrapped = accelerator.prepare(model, make_optimizer(model))
+        self.zero: Any = wrapped.optimizer
+        self.optimizer = self.zero.optimizer
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """See `Engine`."""
+        groups: list[dict[str, Any]] = self.zero.param_groups
+        return groups
+
+    def run(self, batch: Batch, *, last: bool) -> dict[str, Tensor]:
+        """See `Engine`."""
+        if self.loss_scale is not None:
+            self.zero.override_loss_scale(self.loss_scale.value)
+        self.trained.set_gradient_accumulation_boundary(is_boundary=last)
+        losses: dict[str, Tensor] = self.trained(batch)
+        self.trained.backward(losses["loss"])
+        return {name: loss.detach() for name, loss in losses.items()}
+
+    def update(self) -> Update:
+        """See `Engine`; DeepSpeed itself leaves out an update whose gradient is not finite."""
+        self.trained.step()
+        applied = not self.zero.overflow
+        norm = float(self.trained.get_global_grad_norm()) if applied else float("nan")
+        if self.loss_scale is not None:
+            self.loss_scale.update(applied)
+        return Update(norm, applied)
+
+    def whole_parameters(self) -> dict[str, Tensor]:
+        """See `Engine`."""
+        if self.stage < 3:
+            return {name: parameter.detach() for name, parameter in self.plain_model.named_parameters()}
+        import deepspeed
+
+        whole = {}
+        for name, parameter in self.plain_model.named_parameters():
+            with deepspeed.zero.GatheredParameters([parameter]):
+                whole[name] = parameter.detach().clone()
+        return whole
+
+    @contextmanager
+    def whole_model(self) -> Iterator[nn.Module]:
+        """See `Engine`."""
+        if self._replica is None:
+            with super().whole_model() as model:
+                yield model
+            return
+        self._same_buffers()
+        buffers = dict(self.plain_model.named_buffers())
+        with filled(self._replica, self.whole_parameters(), buffers, self.accelerator.device) as model:
+            yield model
+
+    def optimizer_state(self) -> OptimizerState:
+        """See `Engine`."""
+        from deepspeed.utils import safe_get_full_optimizer_state
+
+        if not self.optimizer.state:
+            return {}
+        step = next(iter(self.optimizer.state.values()))["step"]
+        whole: OptimizerState = {}
+        for name, parameter in self.names.items():
+            moments = {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
+            if self.accelerator.is_main_process:
+                moments = {key: value.reshape(shape_of(parameter)).cpu() for key, value in moments.items()}
+                whole[name] = {"step": step.clone().cpu(), **moments}
+        return whole
+
+    def load_optimizer_state(self, state: OptimizerState) -> None:
+        """See `Engine`."""
+        from deepspeed.utils import safe_set_full_optimizer_state
+
+        if not state:
+            return
+        step = next(iter(state.values()))["step"]
+        # AdamW makes its moments in the first update; here they are needed before it.
+        for partition in self._partitions():
+            moments = {key: torch.zeros_like(partition, requires_grad=False) for key in MOMENTS}
+            self.optimizer.state[partition] = {"step": step.clone(), **moments}
+        if self.stage < 3:
+            self.zero._lazy_init_hp_params_optimizer_state()
+        for name, moments in state.items():
+            for key in MOMENTS:
+                value = moments[key].to(self.accelerator.device)
+                safe_set_full_optimizer_state(self.names[name], value, key)
+
+    def edit(self, parameter: nn.Parameter, change: Callable[[], None]) -> None:
+        """See `Engine`; DeepSpeed's own copy of the weights must follow, or the next update undoes the change."""
+        import deepspeed
+        from deepspeed.utils import safe_set_full_fp32_param
+
+        with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3):
+            change()
+            value = parameter.detach().clone()
+        safe_set_full_fp32_param(parameter, value)
+
+    def _partitions(self) -> list[Tensor]:
+        """The flat tensors that the optimiser steps on."""
+        flat: list[Tensor] = (
+            self.zero.fp32_partitioned_groups_flat if self.stage == 3 else self.zero.single_partition_of_fp32_groups
+        )
+        return flat
+
+    def _autocast_inside(self, model: nn.Module) -> None:
+        """DeepSpeed switches off an autocast that was opened around it, so it is opened within."""
+        forward, device, precision = model.forward, self.accelerator.device, self.settings.precision
+
+        def forward_in_precision(batch: Batch) -> dict[str, Tensor]:
+            with autocast(device, precision):
+                losses: dict[str, Tensor] = forward(batch)
+            return losses
+
+        model.forward = forward_in_precision
+
+
+def shape_of(parameter: nn.Parameter) -> torch.Size:
+    """Of the whole parameter; ZeRO-3 leaves an empty tensor in its place."""
+    shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
+    return shape
+
+
+@contextmanager
+def filled(
+    replica: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor], device: torch.device
+) -> Iterator[nn.Module]:
+    """The replica with these values on the device; back on the CPU afterwards."""
+    replica.load_state_dict({**parameters, **buffers}, strict=False)
+    try:
+        yield replica.to(device)
+    finally:
+        replica.to("cpu")
