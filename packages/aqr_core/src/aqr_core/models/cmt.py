@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from aqr_core.errors import ConfigError, NonFiniteError
 from aqr_core.models.geometry import BevGeometry
 from aqr_core.models.grid_mask import GridMask
+from aqr_core.models.precision import keep_float32
 from aqr_core.models.voxel.sparse_tensor import batch_coords
 from aqr_core.registry import MODELS, build
 from aqr_core.structures import Batch, Detections
@@ -22,7 +23,7 @@ Config = Mapping[str, Any]
 class CmtDetector(nn.Module):
     """Image branch and LiDAR branch, each optional, and the head that reads both.
 
-    Every argument but `use_grid_mask` is the config of the child of that name, as upstream; None leaves the child out.
+    Every argument but the last two is the config of the child of that name, as upstream; None leaves the child out.
     Without image backbone it is the LiDAR-only detector, without point encoder the camera-only one.
 
     Args:
@@ -37,6 +38,8 @@ class CmtDetector(nn.Module):
         train_cfg: `pts` goes to the head, as upstream.
         test_cfg: likewise.
         use_grid_mask: mask images in training.
+        float32: globs over names of modules that autocast leaves alone, besides those listed in `precision`; None is
+            SECOND, as upstream trained it.
 
     Attributes:
         geometry: what its weights must have been trained with; `state_dict()` states it in its metadata. None for a
@@ -56,6 +59,7 @@ class CmtDetector(nn.Module):
         train_cfg: Config | None = None,
         test_cfg: Config | None = None,
         use_grid_mask: bool = False,
+        float32: Sequence[str] | None = None,
     ) -> None:
         super().__init__()
         _check_branches(locals())
@@ -71,6 +75,9 @@ class CmtDetector(nn.Module):
         stages = {"train_cfg": (train_cfg or {}).get("pts"), "test_cfg": (test_cfg or {}).get("pts")}
         self.pts_bbox_head = _build(pts_bbox_head, **{name: cfg for name, cfg in stages.items() if cfg is not None})
         self.geometry = _geometry_of(locals())
+        if float32 is None:
+            float32 = () if pts_backbone is None else ("pts_backbone",)
+        keep_float32(self, float32)
         self.register_state_dict_post_hook(_state_geometry)
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:

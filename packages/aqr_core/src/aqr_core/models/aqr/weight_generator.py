@@ -16,6 +16,7 @@ from aqr_core.models.aqr.windows import WindowTable, build_windows, check_views,
 from aqr_core.models.head.attention import PackedAttention
 from aqr_core.models.head.transformer import FFN
 from aqr_core.models.precision import at_least_float32
+from aqr_core.models.recompute import recompute
 from aqr_core.registry import MODELS
 
 
@@ -59,14 +60,22 @@ class _WindowAttentionBlock(nn.Module):
 class WindowEncoderLayer(nn.Module):
     """Post-norm layer: window cross-attention, norm, feed-forward network, norm."""
 
-    def __init__(self, embed_dims: int, num_heads: int, feedforward_channels: int, dropout: float) -> None:
+    def __init__(
+        self, embed_dims: int, num_heads: int, feedforward_channels: int, dropout: float, with_cp: bool = False
+    ) -> None:
         super().__init__()
+        self.with_cp = with_cp
         self.attentions = nn.ModuleList([_WindowAttentionBlock(embed_dims, num_heads, dropout)])
         self.ffns = nn.ModuleList([FFN(embed_dims, feedforward_channels, ffn_drop=dropout)])
         self.norms = nn.ModuleList(nn.LayerNorm(embed_dims) for _ in range(2))
 
     def forward(self, x: Tensor, query_pos: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
         """(B, Q, C) content and position, (B, T, C) keys and values -> (B, Q, C)."""
+        if self.with_cp and torch.is_grad_enabled():
+            return recompute(self._layer, x, query_pos, key, value, windows, of=[self])
+        return self._layer(x, query_pos, key, value, windows)
+
+    def _layer(self, x: Tensor, query_pos: Tensor, key: Tensor, value: Tensor, windows: WindowTable) -> Tensor:
         x = self.norms[0](self.attentions[0](x, x + query_pos, key, value, windows))
         return self.norms[1](self.ffns[0](x))
 
@@ -84,6 +93,7 @@ class AQRWeightGenerator(nn.Module):
         views: 'all' or 'first' of the cameras that see a query.
         bev_feature_shape: (Y, X) that the BEV map must have; None takes any.
         pers_feature_shape: (N, H, W) that the image maps must have; None takes any.
+        with_cp: recompute the layers in backward to save memory.
     """
 
     def __init__(
@@ -101,6 +111,7 @@ class AQRWeightGenerator(nn.Module):
         views: str = "all",
         bev_feature_shape: Sequence[int] | None = (128, 128),
         pers_feature_shape: Sequence[int] | None = (6, 20, 50),
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         if activation not in ACTIVATIONS:
@@ -121,7 +132,7 @@ class AQRWeightGenerator(nn.Module):
             _expected_shape("pers_feature_shape", pers_feature_shape, ("N", "H", "W")),
         )
         self.layers = nn.ModuleList(
-            WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
+            WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout, with_cp) for _ in range(num_layers)
         )
         for parameter in self.layers.parameters():
             if parameter.dim() > 1:

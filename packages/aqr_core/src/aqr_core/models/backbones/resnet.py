@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.backbones.image_backbone import ImageBackbone
 from aqr_core.models.norm import build_norm
+from aqr_core.models.staged import StagedModule
 from aqr_core.registry import MODELS
 
 
@@ -94,7 +94,7 @@ _ARCHITECTURES: dict[int, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, 
 
 
 @MODELS.register_module()
-class ResNet(ImageBackbone):
+class ResNet(StagedModule):
     """Residual image backbone.
 
     Args:
@@ -104,7 +104,8 @@ class ResNet(ImageBackbone):
         num_stages: stages that are built, 1 to 4.
         out_indices: stages whose outputs are returned; stage i has stride 4 * 2**i.
         style: 'pytorch' (stride in the 3x3 convolution of a bottleneck) or 'caffe'.
-        frozen_stages, norm_eval, with_cp: see `ImageBackbone`.
+        frozen_stages, norm_eval, with_cp: see `StagedModule`; the stem is `conv1` and `bn1`, stage i is `layer<i>`.
+            Recomputed are the stem and every block.
         norm_cfg: normalisation; `requires_grad=False` in it freezes its affine parameters.
         zero_init_residual: start every block as the identity.
     """
@@ -133,13 +134,12 @@ class ResNet(ImageBackbone):
         block, repeats = _ARCHITECTURES[depth]
         norm_cfg = norm_cfg or {"type": "BN"}
         self.out_indices = tuple(out_indices)
-        self.stem_modules = ("conv1", "bn1")
-        self.stages = tuple(f"layer{i + 1}" for i in range(num_stages))
+        stages = tuple(f"layer{i + 1}" for i in range(num_stages))
         self.conv1 = nn.Conv2d(in_channels, base_channels, 7, 2, 3, bias=False)
         self.bn1 = build_norm(norm_cfg, base_channels)
         self.maxpool = nn.MaxPool2d(3, 2, 1)
         channels = base_channels
-        for i, name in enumerate(self.stages):
+        for i, name in enumerate(stages):
             width, stride = base_channels * 2**i, 1 if i == 0 else 2
             blocks = []
             for j in range(repeats[i]):
@@ -149,12 +149,12 @@ class ResNet(ImageBackbone):
                 channels = width * block.expansion
             self.add_module(name, nn.Sequential(*blocks))
         self._init_weights(zero_init_residual)
-        self.freeze()
+        self.set_stages(stages, stem=("conv1", "bn1"))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, in_channels, H, W) -> one (B, C_i, H / 2**(i+2), W / 2**(i+2)) per index i of `out_indices`."""
         images = images.contiguous(memory_format=torch.channels_last)  # a fifth faster on CPU; what tensor cores want
-        x = self.maxpool(self.bn1(self.conv1(images)).relu_())
+        x = self.run(self._shrink, images, self.conv1, self.bn1)
         outputs = []
         for i, name in enumerate(self.stages):
             for block in getattr(self, name):
@@ -162,6 +162,11 @@ class ResNet(ImageBackbone):
             if i in self.out_indices:
                 outputs.append(x)
         return tuple(outputs)
+
+    def _shrink(self, images: Tensor) -> Tensor:
+        """The stem: a quarter of the edge."""
+        x: Tensor = self.maxpool(self.bn1(self.conv1(images)).relu_())
+        return x
 
     def _init_weights(self, zero_init_residual: bool) -> None:
         for module in self.modules():

@@ -9,11 +9,12 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.norm import build_norm
+from aqr_core.models.staged import StagedModule
 from aqr_core.registry import MODELS
 
 
 @MODELS.register_module()
-class SECOND(nn.Module):
+class SECOND(StagedModule):
     """Stages of 3x3 convolutions, each starting with a strided one.
 
     Args:
@@ -23,6 +24,8 @@ class SECOND(nn.Module):
         layer_strides: stride of each stage's first convolution.
         norm_cfg: normalisation of every convolution.
         conv_cfg: only `Conv2d`, with or without `bias`.
+        frozen_stages, norm_eval, with_cp: see `StagedModule`; stage i is `blocks.<i - 1>`, there is no stem. Recomputed
+            is every stage.
     """
 
     def __init__(
@@ -33,8 +36,11 @@ class SECOND(nn.Module):
         layer_strides: Sequence[int] = (2, 2, 2),
         norm_cfg: Mapping[str, Any] | None = None,
         conv_cfg: Mapping[str, Any] | None = None,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(frozen_stages, norm_eval, with_cp)
         if not len(out_channels) == len(layer_nums) == len(layer_strides):
             raise ConfigError("SECOND's out_channels, layer_nums, layer_strides differ in length; give one per stage.")
         norm_cfg = norm_cfg or {"type": "BN", "eps": 1e-3, "momentum": 0.01}
@@ -53,11 +59,12 @@ class SECOND(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        self.set_stages(tuple(f"blocks.{i}" for i in range(len(self.blocks))))
 
     def forward(self, bev: Tensor) -> tuple[Tensor, ...]:
         """(B, C, Y, X) -> one (B, out_channels[s], Y_s, X_s) per stage."""
         outputs = []
         for block in self.blocks:
-            bev = block(bev)
+            bev = self.run(block, bev)
             outputs.append(bev)
         return tuple(outputs)

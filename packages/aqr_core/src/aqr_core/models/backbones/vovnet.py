@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
-from aqr_core.models.backbones.image_backbone import ImageBackbone
+from aqr_core.models.staged import StagedModule
 from aqr_core.registry import MODELS
 
 
@@ -94,14 +94,15 @@ class OneShotAggregation(nn.Module):
 
 
 @MODELS.register_module()
-class VoVNet(ImageBackbone):
+class VoVNet(StagedModule):
     """VoVNetV2.
 
     Args:
         spec_name: 'V-99-eSE', 'V-57-eSE', 'V-39-eSE' or 'V-19-slim-eSE'.
         input_ch: image channels.
         out_features: which of 'stem' (stride 4), 'stage2' (4), 'stage3' (8), 'stage4' (16), 'stage5' (32) to return.
-        frozen_stages, norm_eval, with_cp: see `ImageBackbone`.
+        frozen_stages, norm_eval, with_cp: see `StagedModule`; the stem is `stem`, stage i is `stage<i + 1>`. Recomputed
+            are the stem and every block.
     """
 
     def __init__(
@@ -117,9 +118,8 @@ class VoVNet(ImageBackbone):
         if spec_name not in _SPECS:
             raise ConfigError(f"VoVNet spec_name '{spec_name}' does not exist; use one of {', '.join(_SPECS)}.")
         spec = _SPECS[spec_name]
-        self.stem_modules = ("stem",)
-        self.stages = tuple(f"stage{number}" for number in range(2, 6))
-        unknown = set(out_features) - {"stem", *self.stages}
+        stages = tuple(f"stage{number}" for number in range(2, 6))
+        unknown = set(out_features) - {"stem", *stages}
         if unknown or not out_features:
             raise ConfigError(f"VoVNet out_features {tuple(out_features)} must be among stem, stage2, ..., stage5.")
         self.out_features = frozenset(out_features)
@@ -130,7 +130,7 @@ class VoVNet(ImageBackbone):
             stem |= _conv(f"stem_{i + 1}", channels, width, 3, stride)
             channels = width
         self.stem = nn.Sequential(stem)
-        for name, *shape in zip(self.stages, spec.layer_channels, spec.block_channels, spec.blocks, strict=True):
+        for name, *shape in zip(stages, spec.layer_channels, spec.block_channels, spec.blocks, strict=True):
             layer_channels, out_channels, blocks = shape
             stage: OrderedDict[str, nn.Module] = OrderedDict()
             if name != "stage2":
@@ -143,7 +143,7 @@ class VoVNet(ImageBackbone):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.freeze()
+        self.set_stages(stages, stem=("stem",))
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, input_ch, H, W) -> one (B, C_i, H / stride_i, W / stride_i) per name in `out_features`, finest first."""

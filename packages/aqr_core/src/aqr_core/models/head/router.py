@@ -29,6 +29,7 @@ class WindowEncoder(nn.Module):
 
     Args:
         embed_dims, num_heads, num_layers, feedforward_channels, dropout: of the layers; defaults are MoME's.
+        with_cp: recompute the layers in backward to save memory.
     """
 
     def __init__(
@@ -39,10 +40,11 @@ class WindowEncoder(nn.Module):
         num_layers: int = 1,
         feedforward_channels: int = 1024,
         dropout: float = 0.1,
+        with_cp: bool = False,
     ) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
-            WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
+            WindowEncoderLayer(embed_dims, num_heads, feedforward_channels, dropout, with_cp) for _ in range(num_layers)
         )
         self.post_norm = nn.LayerNorm(embed_dims)
         init_like_detr(self)

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.head.attention import AttentionBias
+from aqr_core.models.recompute import recompute
 from aqr_core.registry import MODELS, build
 
 OPERATION_ORDER = ("self_attn", "norm", "cross_attn", "norm", "ffn", "norm")
@@ -86,8 +86,8 @@ class PETRTransformerDecoderLayer(nn.Module):
         bias: AttentionBias | None = None,
     ) -> Tensor:
         """(B, Q, C) content and position, (B, T, C) keys and values -> (B, Q, C)."""
-        if self.with_cp and self.training and torch.is_grad_enabled():
-            return checkpoint(self._layer, x, query_pos, key, value, mask, bias, use_reentrant=False)
+        if self.with_cp and torch.is_grad_enabled():
+            return recompute(self._layer, x, query_pos, key, value, mask, bias, of=[self])
         return self._layer(x, query_pos, key, value, mask, bias)
 
     def _layer(

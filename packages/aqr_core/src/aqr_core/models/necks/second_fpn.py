@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.norm import build_norm
+from aqr_core.models.staged import StagedModule
 from aqr_core.registry import MODELS
 
 
 @MODELS.register_module()
-class SECONDFPN(nn.Module):
+class SECONDFPN(StagedModule):
     """Up-sample each stage with a transposed convolution, then concatenate channels.
 
     Args:
@@ -24,6 +25,8 @@ class SECONDFPN(nn.Module):
         norm_cfg: normalisation of every stage.
         upsample_cfg: only `deconv`, with or without `bias`.
         use_conv_for_no_stride: a 1x1 convolution instead of a transposed one where the factor is 1.
+        frozen_stages, norm_eval, with_cp: see `StagedModule`; stage i is `deblocks.<i - 1>`, there is no stem.
+            Recomputed is every stage.
     """
 
     def __init__(
@@ -34,8 +37,11 @@ class SECONDFPN(nn.Module):
         norm_cfg: Mapping[str, Any] | None = None,
         upsample_cfg: Mapping[str, Any] | None = None,
         use_conv_for_no_stride: bool = False,
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(frozen_stages, norm_eval, with_cp)
         if not len(in_channels) == len(out_channels) == len(upsample_strides):
             raise ConfigError(
                 "SECONDFPN's in_channels, out_channels and upsample_strides differ in length; give one per stage."
@@ -51,7 +57,9 @@ class SECONDFPN(nn.Module):
             layer = (nn.Conv2d if plain else nn.ConvTranspose2d)(channels, width, factor, factor, bias=bias)
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             self.deblocks.append(nn.Sequential(layer, build_norm(norm_cfg, width), nn.ReLU(inplace=True)))
+        self.set_stages(tuple(f"deblocks.{i}" for i in range(len(self.deblocks))))
 
     def forward(self, stages: Sequence[Tensor]) -> Tensor:
         """Per stage (B, in_channels[s], Y_s, X_s) -> (B, sum(out_channels), Y, X)."""
-        return torch.cat([deblock(stage) for deblock, stage in zip(self.deblocks, stages, strict=True)], dim=1)
+        maps = [self.run(deblock, stage) for deblock, stage in zip(self.deblocks, stages, strict=True)]
+        return torch.cat(maps, dim=1)

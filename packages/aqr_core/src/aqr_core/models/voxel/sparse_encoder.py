@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.norm import build_norm
+from aqr_core.models.staged import StagedModule
 from aqr_core.models.voxel import spconv_backend
 from aqr_core.models.voxel.sparse_conv import SparseConv3d, SubMConv3d
 from aqr_core.models.voxel.sparse_tensor import SparseTensor
@@ -49,7 +50,7 @@ class SparseBasicBlock(nn.Module):
 
 
 @MODELS.register_module()
-class SparseEncoder(nn.Module):
+class SparseEncoder(StagedModule):
     """Sparse residual encoder of SECOND as CMT configures it (block_type 'basicblock', order conv-norm-act).
 
     Args:
@@ -66,6 +67,9 @@ class SparseEncoder(nn.Module):
         norm_cfg: normalisation of every layer.
         backend: 'auto' (spconv on CUDA where installed, else our own), 'torch', or 'spconv' (its kernels on CUDA, its
             search for pairs on a CPU). The numbers are the same.
+        frozen_stages, norm_eval, with_cp: see `StagedModule`; the stem is `conv_input`, stage i is `encoder_layer<i>`,
+            the last one is `conv_out`. Recomputed is every residual block. A strided convolution is not: a second run
+            could number its output sites in another order (spconv's on CUDA does).
     """
 
     def __init__(
@@ -80,8 +84,11 @@ class SparseEncoder(nn.Module):
         block_type: str = "basicblock",
         norm_cfg: Mapping[str, Any] | None = None,
         backend: str = "auto",
+        frozen_stages: int = -1,
+        norm_eval: bool = False,
+        with_cp: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(frozen_stages, norm_eval, with_cp)
         _check(sparse_shape, encoder_channels, encoder_paddings, order, block_type, backend)
         norm_cfg = norm_cfg or _NORM
         depth, height, width = sparse_shape
@@ -110,6 +117,8 @@ class SparseEncoder(nn.Module):
             self.encoder_layers.add_module(f"encoder_layer{stage}", SparseSequential(*layers))
         conv_out = SparseConv3d(channels, output_channels, (3, 1, 1), (2, 1, 1), 0, indice_key="spconv_down2")
         self.conv_out = _conv_norm_act(conv_out, norm_cfg)
+        stages = tuple(f"encoder_layers.{name}" for name, _ in self.encoder_layers.named_children())
+        self.set_stages((*stages, "conv_out"), stem=("conv_input",))
 
     def forward(self, voxel_features: Tensor, coords: Tensor, batch_size: int) -> Tensor:
         """Encode a batch.
@@ -132,7 +141,9 @@ class SparseEncoder(nn.Module):
         backend = spconv_backend.choose_backend(self.backend, device, features.dtype)
         with torch.autocast(device, enabled=False):
             x = spconv_backend.sparse_tensor(features, coords, self.sparse_shape, batch_size, backend)
-            x = self.conv_out(self.encoder_layers(self.conv_input(x)))
+            layers = (layer for stage in self.encoder_layers.children() for layer in stage.children())
+            for layer in (self.conv_input, *layers, self.conv_out):
+                x = self.run(layer, x, recomputes=isinstance(layer, SparseBasicBlock))
             return spconv_backend.dense(x).flatten(1, 2)  # (B, C, Z', Y', X') -> (B, C * Z', Y', X')
 
 
