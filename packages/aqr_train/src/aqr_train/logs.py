@@ -10,10 +10,13 @@ from rich.console import Console
 from rich.logging import RichHandler
 
 PACKAGES = ("aqr_core", "aqr_eval", "aqr_train")
+_LINE = "%(asctime)s %(levelname)-7s %(message)s"
 
 
 class RunLog:
     """Handlers of one run and the levels they need; `close` takes both away again.
+
+    Every line has a time, a level word (INFO, WARNING, ERROR) and a message, on the screen as in the file.
 
     Args:
         path: the text log, appended to; None for the console alone.
@@ -27,12 +30,12 @@ class RunLog:
             screen = RichHandler(console=console, show_path=False, highlighter=None, log_time_format="%H:%M:%S")
         else:  # a file or a pipe: rich would break lines at 80 columns
             screen = logging.StreamHandler()
-            screen.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+            screen.setFormatter(logging.Formatter(_LINE, "%H:%M:%S"))
         screen.setLevel(logging.INFO if is_main else logging.WARNING)
         self._handlers: list[logging.Handler] = [screen]
         if path is not None and is_main:
             text = _LateFile(path, encoding="utf-8", delay=True)
-            text.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(message)s"))
+            text.setFormatter(logging.Formatter(_LINE))
             self._handlers.append(text)
         self._levels = {package: logging.getLogger(package).level for package in PACKAGES}
         for package in PACKAGES:
