@@ -52,6 +52,7 @@ def trainer_of(scale: float) -> SimpleNamespace:
     recorded: list[dict[str, float]] = []
     return SimpleNamespace(
         plain_model=model,
+        engine=SimpleNamespace(edit=lambda parameter, change: change()),
         settings=SimpleNamespace(log_every=1),
         state=SimpleNamespace(step=1),
         is_main=True,

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
-import time
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
-import torch
 from accelerate.utils import gather_object
 from numpy.typing import NDArray
 
 from aqr_core.checkpoint import write_text
 from aqr_train.callbacks.base import Callback, Scalars
+from aqr_train.callbacks.means import StepMeans
+from aqr_train.callbacks.memory import peak_memory
+from aqr_train.callbacks.progress import Pace
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -27,24 +30,38 @@ logger = logging.getLogger(__name__)
 
 
 class ScalarLogger(Callback):
-    """Means over the steps since the last line, over all processes; written by the main process.
+    """Means over the steps since the last line and over all processes, written by the main process.
 
-    `scalars.jsonl` holds one object per record: `step`, `epoch` (passes completed) and the scalars. Lines of
-    steps after the one a run resumes from are removed first, so the file reads as one uninterrupted run.
+    A step is an update of the optimiser, whatever it accumulates. Scalars:
+
+    - `train/loss`, `train/<term>` of the last decoder layer, `train/<term>/layer<i>` of the others;
+    - `train/grad_norm`: before clipping, over the updates that were made;
+    - `lr`: the largest rate; `lr/<pattern>`: of every parameter group, at the line's step;
+    - `time/samples_per_s` of all processes and `time/data_share` of the time that went into waiting for a batch;
+      validation, pictures and checkpoints do not count;
+    - `memory/peak_gib` or `memory/rss_gib`: see `peak_memory`, of the process with most;
+    - fp16: `fp16/loss_scale`, and `fp16/skipped`, updates left out since the last line.
+
+    `scalars.jsonl` holds one object per record: `step`, `epoch` (passes completed) and the scalars; what is not
+    finite is null. Lines of steps after the one a run resumes from are removed first, so the file reads as one
+    uninterrupted run. A line of the log, where the part in brackets is of fp16 alone:
+
+        step 50/1000  epoch 3  loss 1.2345  lr 1.000e-04  gradient 3.210  12.34 samples/s  waiting for data 3 %
+        memory 1.23 GiB  [loss scale 65536, 2 skipped]  to go 0:12:03
     """
 
     def __init__(self) -> None:
-        self._sums: dict[str, float] = {}
-        self._steps = 0
+        self._means = StepMeans()
         self._samples = 0
+        self._step_s = 0.0
         self._wait_s = 0.0
-        self._since = time.perf_counter()
+        self._pace = Pace(0)
         self._file: TextIO | None = None
         self._board: SummaryWriter | None = None
 
     def on_fit_start(self, trainer: Trainer) -> None:
         """Open the files."""
-        self._since = time.perf_counter()
+        self._pace = Pace(trainer.state.step)
         if not trainer.is_main:
             return
         # TensorBoard takes a second to import, which a dry run or a worker need not pay.
@@ -57,15 +74,9 @@ class ScalarLogger(Callback):
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Add the step to the current means; write them when due."""
-        values = torch.stack([loss.float() for loss in result.losses.values()]).tolist()  # one wait for the device
-        for name, value in zip(result.losses, values, strict=True):
-            self._sums[f"train/{name}"] = self._sums.get(f"train/{name}", 0.0) + value
-        if result.skipped:
-            self._sums["train/skipped"] = self._sums.get("train/skipped", 0.0) + 1.0
-        else:
-            self._sums["train/grad_norm"] = self._sums.get("train/grad_norm", 0.0) + result.grad_norm
-        self._steps += 1
+        self._means.add(result)
         self._samples += result.samples
+        self._step_s += trainer.step_s
         self._wait_s += trainer.data_wait_s
         if trainer.is_due(trainer.settings.log_every):
             self._write_means(trainer)
@@ -74,11 +85,10 @@ class ScalarLogger(Callback):
         """Write one record."""
         if self._file is None or self._board is None:
             return
-        record = {"step": trainer.state.step, "epoch": trainer.state.epoch, **scalars}
-        self._file.write(json.dumps(record) + "\n")
+        self._file.write(json_line(trainer.state.step, trainer.state.epoch, scalars) + "\n")
         self._file.flush()
         for name, value in scalars.items():
-            self._board.add_scalar(name, value, trainer.state.step)
+            self._board.add_scalar(board_name(name), value, trainer.state.step)
 
     def on_picture(self, trainer: Trainer, name: str, pixels: NDArray[np.uint8]) -> None:
         """Hand the picture to TensorBoard."""
@@ -95,37 +105,53 @@ class ScalarLogger(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """The unfinished means of this process; the main one's are stored."""
-        return {"sums": dict(self._sums), "steps": self._steps}
+        return self._means.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the stored means."""
-        self._sums, self._steps = dict(state.get("sums", {})), state.get("steps", 0)
+        if state:
+            self._means.load_state_dict(state)
 
     def _write_means(self, trainer: Trainer) -> None:
-        elapsed_s = max(time.perf_counter() - self._since, 1e-9)
-        parts: list[dict[str, float]] = gather_object([self._sums])
-        names = dict.fromkeys(name for part in parts for name in part)
-        scalars = {name: sum(part.get(name, 0.0) for part in parts) / (len(parts) * self._steps) for name in names}
-        reference_lr = trainer.schedule.lr_factor(trainer.state.step - 1)
-        scalars["lr"] = reference_lr * max(g["base_lr"] for g in trainer.optimizer.param_groups)
-        scalars["time/samples_per_s"] = self._samples / elapsed_s
-        scalars["time/data_share"] = self._wait_s / elapsed_s
-        if torch.cuda.is_available():
-            scalars["memory/peak_gib"] = torch.cuda.max_memory_allocated() / 2**30
+        scalars = self._means.gather()
+        groups = trainer.engine.param_groups
+        scalars["lr"] = max(group["lr"] for group in groups)
+        scalars |= {f"lr/{group['name']}": group["lr"] for group in groups}
+        scalars["time/samples_per_s"] = self._samples / self._step_s
+        scalars["time/data_share"] = self._wait_s / self._step_s
+        kind, gib = peak_memory(trainer.accelerator.device)
+        scalars[f"memory/{kind}"] = max(gather_object([gib]))
+        if trainer.engine.loss_scale is not None:
+            scalars |= {"fp16/loss_scale": trainer.engine.loss_scale.value, "fp16/skipped": float(self._means.skipped)}
         trainer.record(scalars)
-        logger.info(
-            "step %d/%d  epoch %d  loss %.4f  lr %.3e  gradient %.3f  %.2f samples/s  waiting for data %.0f %%",
-            trainer.state.step,
-            trainer.schedule.total_steps,
-            trainer.state.epoch,
-            scalars.get("train/loss", float("nan")),
-            scalars["lr"],
-            scalars.get("train/grad_norm", float("nan")),
-            scalars["time/samples_per_s"],
-            100 * scalars["time/data_share"],
-        )
-        self._sums, self._steps, self._samples, self._wait_s = {}, 0, 0, 0.0
-        self._since = time.perf_counter()
+        step, total = trainer.state.step, trainer.schedule.total_steps
+        logger.info(describe_line(scalars, step, total, trainer.state.epoch, self._pace.to_go(step, total)))
+        self._means, self._samples, self._step_s, self._wait_s = StepMeans(), 0, 0.0, 0.0
+
+
+def describe_line(scalars: Scalars, step: int, total: int, epoch: int, to_go: str) -> str:
+    """The line of the log for means of `ScalarLogger`."""
+    gradient = f"{scalars['train/grad_norm']:.3f}" if "train/grad_norm" in scalars else "none"
+    memory = scalars.get("memory/peak_gib", scalars.get("memory/rss_gib", math.nan))
+    parts = [
+        f"step {step}/{total}  epoch {epoch}  loss {scalars['train/loss']:.4f}  lr {scalars['lr']:.3e}",
+        f"gradient {gradient}  {scalars['time/samples_per_s']:.2f} samples/s",
+        f"waiting for data {100 * scalars['time/data_share']:.0f} %  memory {memory:.2f} GiB",
+    ]
+    if "fp16/loss_scale" in scalars:
+        parts.append(f"loss scale {scalars['fp16/loss_scale']:g}, {scalars['fp16/skipped']:g} skipped")
+    return "  ".join([*parts, f"to go {to_go}"])
+
+
+def json_line(step: int, epoch: int, scalars: Scalars) -> str:
+    """One record of `scalars.jsonl`; JSON knows no NaN and no infinity, they become null."""
+    values = {name: value if math.isfinite(value) else None for name, value in scalars.items()}
+    return json.dumps({"step": step, "epoch": epoch, **values}, allow_nan=False)
+
+
+def board_name(name: str) -> str:
+    """The name in letters, digits and `_.-/`, as TensorBoard and trackers want it: `lr/img_backbone.*` loses `.*`."""
+    return re.sub(r"[^\w./-]", "_", re.sub(r"[()]", "", name.removesuffix(".*")), flags=re.ASCII)
 
 
 def _keep_until(path: Path, step: int) -> None:

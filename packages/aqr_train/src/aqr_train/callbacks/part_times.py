@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from torch.autograd import DeviceType
-
 FORWARD, BACKWARD, UPDATE = "forward", "backward", "update"
 PART = "part: "  # before the name of a module
 _NODE = "autograd::engine::evaluate_function"
@@ -71,7 +69,7 @@ def measure_parts(events: Iterable[Any], steps: int, took_s: float, waited_s: fl
         took_s: of these steps together.
         waited_s: of it, waiting for data.
     """
-    operators = [event for event in events if event.device_type == DeviceType.CPU and not event.is_async]
+    operators = [event for event in events if event.device_type.name == "CPU" and not event.is_async]
     on_gpu = any(event.self_device_time_total for event in operators)
     owners = _Owners(operators)
     forward_us: dict[str, float] = defaultdict(float)

@@ -1,4 +1,4 @@
-"""`aqr show`: pictures of a model at work; what is drawn lives in `aqr_train.pictures`, one module per kind."""
+"""`aqr show`: pictures of a model at work and of its training, one module of `aqr_train.pictures` per kind."""
 
 from __future__ import annotations
 
@@ -11,4 +11,4 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    add_kinds(parser, "aqr_train.pictures", ("weights",))
+    add_kinds(parser, "aqr_train.pictures", ("weights", "run"))
