@@ -26,6 +26,7 @@ VERBS = {
     "prepare": "turn nuScenes tables into infos, and their objects into a database",
     "show": "draw what a model does",
     "benchmark": "measure the loader, the model, or what AQR costs",
+    "estimate": "tell the memory of a training run and the bytes it sends, before it is made",
     "convert": "write weights of any origin as a checkpoint folder",
     "doctor": "show versions, backends and data, and what would fail",
 }

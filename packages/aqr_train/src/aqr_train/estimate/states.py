@@ -1,0 +1,69 @@
+"""Memory that a run holds whatever it looks at: weights, gradients, moments and the copies that engines make."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from aqr_train.estimate.sharding import FLOAT, ModelSize, Sharding
+
+MOMENTS = 2  # AdamW: exp_avg and exp_avg_sq
+
+
+@dataclass(frozen=True)
+class StateMemory:
+    """Bytes of one process between backward pass and update, when all of it is there.
+
+    Attributes:
+        weights: parameters as the forward pass reads them, frozen ones included.
+        copies: what an engine holds of the same weights besides: ZeRO's partition for the optimiser.
+        gathered: ZeRO-3 and FSDP2: most weights of other processes held at once.
+        gradients: of the trainable parameters.
+        moments: of the optimiser.
+        buckets: in which gradients are collected for the exchange.
+        buffers: statistics and grids of the model.
+        host: what lies in the memory of the host instead of the device's.
+    """
+
+    weights: int
+    copies: int
+    gathered: int
+    gradients: int
+    moments: int
+    buckets: int
+    buffers: int
+    host: int = 0
+
+    @property
+    def device(self) -> int:
+        """All but `host`."""
+        return sum(getattr(self, item.name) for item in fields(self) if item.name != "host")
+
+
+def estimate_states(size: ModelSize, world_size: int, sharding: Sharding) -> StateMemory:
+    """Formulas of docs/scaling.md, which leave out padding and what is smaller.
+
+    ZeRO-1 and 2 pad each parameter group to a multiple of twice the processes, ZeRO-3 each parameter to one of the
+    processes, FSDP2 the first dimension of each parameter.
+    """
+    whole, trained = FLOAT * size.parameters, FLOAT * size.trainable
+    part, own = -(-whole // world_size), -(-trained // world_size)
+    stage = sharding.stage
+    replica = whole + size.buffers  # on the host, for validation and checkpoints
+    if sharding.kind == "FSDP2":
+        gathered = whole - part
+        return StateMemory(part, 0, gathered, own, MOMENTS * own, 0, size.buffers, host=replica)
+    if stage == 0:
+        buckets = trained if sharding.kind == "DDP" else 0
+        return StateMemory(whole, 0, 0, trained, MOMENTS * trained, buckets, size.buffers)
+    gradients = trained if stage == 1 else own
+    moved = (1 + MOMENTS) * own + (own if stage == 3 else 2 * own)
+    return StateMemory(
+        weights=part if stage == 3 else whole,
+        copies=0 if sharding.offload else own,
+        gathered=whole - part if stage == 3 else 0,
+        gradients=0 if sharding.offload and stage > 1 else gradients,
+        moments=0 if sharding.offload else MOMENTS * own,
+        buckets=FLOAT * sharding.bucket,
+        buffers=size.buffers,
+        host=(moved if sharding.offload else 0) + (replica if stage == 3 else 0),
+    )
