@@ -24,7 +24,7 @@ TYPED        := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/a
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-mmdet3d format lint types test test-gpu demo demo-scratch baseline ablation lock clean
+.PHONY: help setup setup-mmdet3d format lint types test test-gpu gpu-check demo demo-scratch baseline ablation lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -67,6 +67,9 @@ test: setup      ## every test that needs no GPU
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest $(TESTS) -m gpu
+
+gpu-check: setup  ## what needs a CUDA device, written to docs/benchmarks/gpu.md
+	$(BIN)/python -m aqr_train.gpu_check --out docs/benchmarks/gpu.md
 
 demo: setup      ## synthetic data, fine-tuning from the shipped baseline, scores, report
 	$(BIN)/python -m aqr_train.demo

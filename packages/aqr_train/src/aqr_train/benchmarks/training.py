@@ -12,13 +12,12 @@ from rich.console import Console
 
 from aqr_core.checkpoint import write_text
 from aqr_core.config import load_config
-from aqr_core.data import collate
 from aqr_core.errors import ConfigError
 from aqr_train.benchmarks.environment import describe_environment
 from aqr_train.benchmarks.loader_data import open_data, synthesise
 from aqr_train.benchmarks.model import open_device
 from aqr_train.benchmarks.training_data import measure_wait
-from aqr_train.benchmarks.training_frozen import compare_recipe
+from aqr_train.benchmarks.training_frozen import compare_recipe, recipe_batch
 from aqr_train.benchmarks.training_overhead import measure_overhead
 from aqr_train.benchmarks.training_report import Report
 from aqr_train.precision import DTYPES
@@ -41,7 +40,6 @@ _OPTIONS = (
     "dataroot",
     "infos",
 )
-_BLANKING = "ModalMask3D"  # a sample without a sensor is another amount of work
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -96,17 +94,9 @@ def _measure_on_data(
     batch_size = arguments.batch_size or settings.batch_size
     facts.append(f"model: {arguments.config}, batch {batch_size}, {arguments.precision}, weights of seed 0")
     if "frozen" in arguments.parts:
-        blanking = [_BLANKING] if any(step["type"] == _BLANKING for step in settings.train["pipeline"]) else []
-        data = open_data(arguments.config, arguments.dataroot, infos, batch_size, blanking)
-        samples = [data.dataset[data.indices[i % len(data.indices)]] for i in range(batch_size)]
-        batch = collate(samples).to(device)
-        boxes, points = (sum(map(len, each)) / batch_size for each in (batch.gt_boxes, batch.points))
-        pasted = "no" if data.database is None else "with"
-        facts.append(
-            f"batch of the frozen recipe: of {infos} through data.train, {pasted} pasted objects, no sensor blanked: "
-            f"{boxes:.0f} boxes and {points:.0f} points per sample"
-        )
-        report = replace(report, frozen=compare_recipe(config, batch, arguments.rounds, arguments.precision))
+        batch, origin = recipe_batch(arguments.config, arguments.dataroot, infos, batch_size)
+        facts.append(f"batch of the frozen recipe: {origin}")
+        report = replace(report, frozen=compare_recipe(config, batch.to(device), arguments.rounds, arguments.precision))
     if "data" in arguments.parts:
         measured = measure_wait(
             config,

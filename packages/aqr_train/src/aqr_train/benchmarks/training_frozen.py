@@ -5,19 +5,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from aqr_core.config import load_config
+from aqr_core.data import collate
 from aqr_core.errors import ConfigError
 from aqr_core.structures import Batch
 from aqr_train.benchmarks.aqr_sides import build_side
+from aqr_train.benchmarks.loader_data import open_data
 from aqr_train.benchmarks.model_runs import Run, training_step
 from aqr_train.benchmarks.parts import PARTS, Mark, observed
 from aqr_train.benchmarks.turns import SideFigures, Spread, take_turns, time_ratio
 from aqr_train.settings import TrainSettings, read_section
 
+_BLANKING = ("ModalMask3D",)
 FULL, RECIPE = "every group trains", "frozen recipe"
 
 
@@ -74,6 +79,22 @@ class FrozenComparison:
     def memory_ratio(self) -> float:
         """Of the peaks."""
         return self.recipe.peak_bytes / self.full.peak_bytes
+
+
+def recipe_batch(config_name: str, dataroot: Path, infos: str, batch_size: int) -> tuple[Batch, str]:
+    """A training batch as `data.train` makes it, pasted objects included, and a sentence that says what it is.
+
+    No sensor is blanked: a sample without one is another amount of work.
+    """
+    steps = [step["type"] for step in load_config(config_name)["data"]["train"]["pipeline"]]
+    data = open_data(config_name, dataroot, infos, batch_size, [name for name in _BLANKING if name in steps])
+    batch = collate([data.dataset[data.indices[place % len(data.indices)]] for place in range(batch_size)])
+    boxes, points = (sum(map(len, each)) / batch_size for each in (batch.gt_boxes, batch.points))
+    pasted = "without" if data.database is None else "with"
+    return batch, (
+        f"{infos} through data.train, {pasted} pasted objects, no sensor blanked: {boxes:.0f} boxes and {points:.0f} "
+        "points per sample"
+    )
 
 
 def compare_recipe(config: Mapping[str, Any], batch: Batch, rounds: int, precision: str) -> FrozenComparison:

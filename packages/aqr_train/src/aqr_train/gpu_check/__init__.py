@@ -1,0 +1,1 @@
+"""`make gpu-check`: every check that needs a CUDA device, and the page that says what came of it."""
