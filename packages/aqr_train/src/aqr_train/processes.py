@@ -64,6 +64,7 @@ def start_accelerator(settings: TrainSettings, environment: Mapping[str, str] | 
     if asked.kind == "zero" and asked.on_cpu:
         # Without it DeepSpeed opens a group of its own, in which Accelerate sees one process on every rank.
         handlers.append(InitProcessGroupKwargs(backend="gloo"))
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it warns on every process that it found no GPU
     # With DeepSpeed, asking for the CPU would turn it into plain DDP.
     cpu = asked.on_cpu and asked.kind != "zero"
     with _without_fsdp():  # which torch does for us, see engines.sharded

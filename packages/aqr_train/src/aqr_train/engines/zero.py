@@ -46,7 +46,6 @@ class ZeroEngine(Engine):
             gradient_clipping=settings.grad_clip or 0.0,
             # With offloading DeepSpeed would put an optimiser of its own, to be compiled, in the place of torch's.
             zero_force_ds_cpu_optimizer=False,
-            steps_per_print=0,
         )
         accelerator.gradient_accumulation_steps = settings.accumulate
         # Stage 3 leaves no whole weights anywhere, so prediction and checkpoints need a model of their own.
@@ -111,6 +110,7 @@ class ZeroEngine(Engine):
         if not self.optimizer.state:
             return {}
         step = next(iter(self.optimizer.state.values()))["step"]
+        self._link_moments()
         whole: OptimizerState = {}
         for name, parameter in self.names.items():
             moments = {key: safe_get_full_optimizer_state(parameter, key) for key in MOMENTS}
@@ -121,8 +121,6 @@ class ZeroEngine(Engine):
 
     def load_optimizer_state(self, state: OptimizerState) -> None:
         """See `Engine`."""
-        from deepspeed.utils import safe_set_full_optimizer_state
-
         if not state:
             return
         step = next(iter(state.values()))["step"]
@@ -130,22 +128,44 @@ class ZeroEngine(Engine):
         for partition in self._partitions():
             moments = {key: torch.zeros_like(partition, requires_grad=False) for key in MOMENTS}
             self.optimizer.state[partition] = {"step": step.clone(), **moments}
-        if self.stage < 3:
-            self.zero._lazy_init_hp_params_optimizer_state()
+        self._link_moments()
         for name, moments in state.items():
             for key in MOMENTS:
-                value = moments[key].to(self.accelerator.device)
-                safe_set_full_optimizer_state(self.names[name], value, key)
+                self._set(self.names[name], moments[key].to(self.accelerator.device), key)
 
     def edit(self, parameter: nn.Parameter, change: Callable[[], None]) -> None:
         """See `Engine`; DeepSpeed's own copy of the weights must follow, or the next update undoes the change."""
         import deepspeed
-        from deepspeed.utils import safe_set_full_fp32_param
 
         with deepspeed.zero.GatheredParameters([parameter], modifier_rank=0, enabled=self.stage == 3):
             change()
             value = parameter.detach().clone()
-        safe_set_full_fp32_param(parameter, value)
+        self._set(parameter, value)
+
+    def _set(self, parameter: nn.Parameter, value: Tensor, moment: str | None = None) -> None:
+        """Give DeepSpeed's optimiser its part of a whole weight, or of one of its moments."""
+        from deepspeed import utils
+
+        set_weight, set_moment = utils.safe_set_full_fp32_param, utils.safe_set_full_optimizer_state
+        if self.stage == 3:
+            # Its setters of whole tensors fail where the processes do not share them evenly, so the part is cut here.
+            set_weight, set_moment = utils.safe_set_local_fp32_param, utils.safe_set_local_optimizer_state
+            size = utils.safe_get_local_fp32_param(parameter).numel()
+            padded = nn.functional.pad(value.flatten(), (0, size * self.accelerator.num_processes - value.numel()))
+            value = padded.narrow(0, size * self.accelerator.process_index, size)
+        if moment is None:
+            set_weight(parameter, value)
+        else:
+            set_moment(parameter, value, moment)
+
+    def _link_moments(self) -> None:
+        """Tell DeepSpeed's parameters of stages 1 and 2 where their moments lie.
+
+        It does so by itself in the first update, but before the moments of any group but the first exist.
+        """
+        if self.stage < 3:
+            self.zero._hp_optimizer_states_linked = False
+            self.zero._lazy_init_hp_params_optimizer_state()
 
     def _partitions(self) -> list[Tensor]:
         """The flat tensors that the optimiser steps on."""
