@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,12 +12,20 @@ import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
+from rich.console import Console
 from torch import nn
 
+from aqr_core.checkpoint import load_weights
+from aqr_core.config import load_config
 from aqr_core.errors import DataError
 from aqr_core.registry import DATASETS, MODELS
 from aqr_core.structures import Batch, Detections, Sample
+from aqr_train.assembly import build_trainer
+from aqr_train.callbacks import Callback
 from aqr_train.cli import main
+from aqr_train.processes import start_accelerator
+from aqr_train.settings import TrainSettings, read_section
+from aqr_train.trainer import Trainer
 
 
 @MODELS.register_module(force=True)
@@ -137,3 +146,22 @@ def scalars() -> Callable[[Path], list[dict[str, float]]]:
         return [{k: v for k, v in json.loads(line).items() if not k.startswith(("time/", "memory/"))} for line in lines]
 
     return read
+
+
+@pytest.fixture
+def toy_trainer(toy_config: Path, tmp_path: Path) -> Callable[..., Trainer]:
+    """`toy_trainer(name, callbacks, *options, checkpoint=None)`: with these callbacks behind the trainer's own."""
+
+    def build(name: str, callbacks: Sequence[Callback], *options: str, checkpoint: Path | None = None) -> Trainer:
+        config = load_config(toy_config, options)
+        folder = tmp_path / name
+        folder.mkdir(exist_ok=True)
+        accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
+        trainer = build_trainer(config, accelerator, folder, Console(file=io.StringIO()))
+        trainer.callbacks.extend(callbacks)
+        if checkpoint is not None:
+            load_weights(trainer.plain_model, checkpoint)
+            trainer.resume(checkpoint)
+        return trainer
+
+    return build

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
+import re
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
 from aqr_train.logs import PACKAGES, RunLog
@@ -18,3 +21,22 @@ def test_a_closed_log_leaves_handlers_and_levels_as_they_were(tmp_path: Path) ->
     log.close()
     assert [(logger.level, list(logger.handlers)) for logger in loggers] == before
     assert (tmp_path / "log.txt").read_text().endswith("INFO    hello\n")
+
+
+def test_warnings_say_so_on_the_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    """Into a pipe and on a terminal, whose handlers differ."""
+    screen = io.StringIO()
+    for console in (Console(file=io.StringIO()), Console(file=screen, force_terminal=True, width=100)):
+        log = RunLog(None, True, console)
+        logging.getLogger("aqr_train").warning("two of three")
+        log.close()
+    assert re.fullmatch(r"\d\d:\d\d:\d\d WARNING two of three\n", capsys.readouterr().err)
+    assert "WARNING" in screen.getvalue()
+
+
+def test_other_processes_show_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+    log = RunLog(None, False, Console(file=io.StringIO()))
+    logging.getLogger("aqr_train").info("progress")
+    logging.getLogger("aqr_train").warning("trouble")
+    log.close()
+    assert capsys.readouterr().err.endswith("WARNING trouble\n")

@@ -104,7 +104,7 @@ class ScalarLogger(Callback):
         self._file = self._board = None
 
     def state_dict(self) -> dict[str, Any]:
-        """The unfinished means of this process; the main one's are stored."""
+        """The unfinished means of this process."""
         return self._means.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:

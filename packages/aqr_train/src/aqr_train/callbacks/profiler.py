@@ -73,7 +73,7 @@ class Profiler(Callback):
     def on_close(self, trainer: Trainer) -> None:
         """Take hooks and profiler away; what is unfinished is not written."""
         if self._profile is not None:
-            logger.warning("The run ended in step %d of this process, before its profile was whole.", self._done + 1)
+            logger.warning("The run ended after %d steps of this process, before its profile was whole.", self._done)
             self._stop()
 
     def _stop(self) -> None:

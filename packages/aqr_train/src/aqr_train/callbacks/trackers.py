@@ -33,14 +33,15 @@ def check_trackers(names: Sequence[str]) -> None:
     """
     if not names:
         return
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, filter_trackers
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
+    from accelerate.utils import LoggerType
 
     if isinstance(names, str):
         raise ConfigError(f"train.trackers is '{names}'; write a list, train.trackers=['{names}'].")
     for name in names:
         if name not in LOGGER_TYPE_TO_CLASS:
             raise ConfigError(f"train.trackers names '{name}'.{suggest(name, sorted(LOGGER_TYPE_TO_CLASS))}")
-        if not filter_trackers([name], logging_dir="."):
+        if name in LoggerType.list() and name not in map(str, get_available_trackers()):
             raise ConfigError(
                 f"train.trackers names '{name}', whose package is not installed; install it with "
                 f"`pip install {name.replace('_', '-')}`, or leave the name out."

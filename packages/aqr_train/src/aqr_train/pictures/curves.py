@@ -49,7 +49,10 @@ def draw_curves(logs: Mapping[str, Log]) -> Figure:
         axes.set_xlim(0, 1.02 * last_step)
     colors = [Line2D([], [], color=run_color(place), linewidth=2) for place in range(len(logs))]
     figure.legend(colors, list(logs), loc="outside upper left", ncols=min(len(logs), 4), frameon=False, fontsize=11)
-    note = f"Bold: mean over {100 * _SMOOTHING:.0f} % of the values around. Pale: as logged. A step is an update."
+    note = (
+        f"Over updates of the optimiser. Noisy curves of more than {_DOTS_UP_TO} values: bold, the mean over "
+        f"{100 * _SMOOTHING:.0f} % of all values around each; pale, as logged."
+    )
     figure.supxlabel(note, fontsize=9, color="0.35")
     return figure
 
