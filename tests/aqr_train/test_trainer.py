@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import torch
 
 from aqr_core.checkpoint import read_meta, read_weights
 from aqr_core.config import load_config
-from aqr_train.checkpoints import STATE, latest_checkpoint, read_trainer_state
+from aqr_train.checkpoints import latest_checkpoint, read_trainer_state
 
 Train = Callable[..., Path]
 Scalars = Callable[[Path], list[dict[str, float]]]
@@ -79,18 +78,6 @@ def test_resume_from_another_folder(train: Train, scalars: Scalars) -> None:
     assert [record["step"] for record in scalars(second)] == [9, 10]
     third = train("third", "--resume", str(first), "--cfg-options", "train.max_steps=12")
     assert [record["step"] for record in scalars(third)] == [11, 12]
-
-
-def test_resume_on_another_number_of_processes_keeps_the_order_and_says_what_changes(
-    train: Train, scalars: Scalars
-) -> None:
-    first = train("first", "--cfg-options", "train.save_every=1", "train.keep=0")
-    state_file = first / "checkpoints" / "step_0000002" / STATE
-    state = read_trainer_state(state_file.parents[1])
-    torch.save({**state, "world_size": 2, "samples_per_step": 4}, state_file)  # as if two processes had made two steps: eight samples
-    second = train("second", "--resume", str(state_file.parents[1]), "--cfg-options", "train.max_steps=4")
-    assert [record["epoch"] for record in scalars(second)] == [0, 1]  # batches 5 and 6 of the pass are left
-    assert "Resuming on 1 processes a run of 2" in (second / "log.txt").read_text()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,9 @@ from aqr_core.models import build_detector
 from aqr_core.registry import DATASETS, build
 from aqr_train import __version__ as train_version
 from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
-from aqr_train.checkpoints import find_checkpoint
+from aqr_train.callbacks.best import BestCheckpoint
+from aqr_train.callbacks.ema import WeightAverage, check_average
+from aqr_train.checkpoints import find_checkpoint, load_trained_weights
 from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
 from aqr_train.loader import steps_per_epoch
@@ -74,11 +76,19 @@ def build_trainer(
     seed = _seed(config)
     data = read_section(DataSettings, config, "data")
     settings = read_section(TrainSettings, config, "train")
+    scheme = Scheme.asked().kind
+    check_average(scheme, accelerator, settings.ema)
     seed_all(seed)  # the same initial weights on every process
     samples_per_step = data.batch_size * settings.accumulate * accelerator.num_processes
     model, grouping = build_model(config, load_initial=checkpoint is None, samples_per_step=samples_per_step)
     if checkpoint is not None:
         load_weights(model, checkpoint)
+    average = None
+    if settings.ema is not None:
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        average = WeightAverage(trained, settings.ema)  # at what the checkpoint publishes
+    if checkpoint is not None:
+        load_trained_weights(model, checkpoint)
     # From here on dropout draws its own numbers on each process.
     seed_all(seed + accelerator.process_index)
     dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
@@ -91,9 +101,11 @@ def build_trainer(
         "seed": seed,
         "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
     }
-    callbacks: list[Callback] = [AqrMonitor(), ScalarLogger(), ProgressBar(console)]
+    callbacks: list[Callback] = [BestCheckpoint(), AqrMonitor(), ScalarLogger(), ProgressBar(console)]
     if settings.picture_every is not None and has_weights(model):
         callbacks.append(AqrPictures(ScenePixels.of(dataset)))
+    if average is not None:
+        callbacks.append(average)  # behind AqrMonitor, which edits the weights after an update
     callbacks.append(Checkpointer(dump(config), meta))  # stores what the ones before it have counted
     if data.val is not None and settings.val_every is not None:
         val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
@@ -107,7 +119,6 @@ def build_trainer(
             precision=settings.precision,
         )
         callbacks.append(Evaluator(evaluation))
-    scheme = Scheme.asked().kind
     trainer = Trainer(
         build_engine(scheme, accelerator, model, grouping.make_optimizer, settings, data.batch_size),
         dataset,
@@ -119,6 +130,7 @@ def build_trainer(
         callbacks=callbacks,
         work_dir=work_dir,
         seed=seed,
+        average=average,
     )
     if checkpoint is not None:
         trainer.resume(checkpoint)

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from aqr_core.checkpoint import WEIGHTS, read_torch_file
+from torch import nn
+
+from aqr_core.checkpoint import WEIGHTS, find_damage, read_torch_file, read_weights, remove_folder, write_text
 from aqr_core.errors import CheckpointError
 from aqr_core.registry import suggest
 
 SHIPPED = Path(__file__).parent / "weights"
-FOLDER, LATEST = "checkpoints", "latest"
+FOLDER, LATEST, BEST = "checkpoints", "latest", "best"
 STATE = Path("trainer") / "state.pt"
+TRAINED = Path("trainer") / "weights.safetensors"  # of a run that publishes their average
 # Of `Trainer.state_dict`.
 _STATE_KEYS = ("position", "world_size", "samples_per_step", "engine", "optimizer", "scaler", "random", "callbacks")
 
@@ -42,15 +45,80 @@ def find_checkpoint(where: str | Path) -> Path:
 
 
 def latest_checkpoint(work_dir: Path) -> Path | None:
-    """The folder that `checkpoints/latest` names, or None where the run has not saved yet."""
+    """The folder that `checkpoints/latest` names, or None where the run has not saved yet.
+
+    Raises:
+        CheckpointError: the pointer names nothing that is there.
+    """
     pointer = work_dir / FOLDER / LATEST
     if not pointer.is_file():
         return None
-    name = pointer.read_text(encoding="utf-8", errors="replace").strip()
+    name, _ = read_pointer(pointer)
     folder = pointer.parent / name
     if not name or not (folder / WEIGHTS).is_file():
-        raise CheckpointError(f"{pointer} names '{name}', which is no complete checkpoint; write another name into it.")
+        reason = f"{pointer} names '{name}', which is no complete checkpoint"
+        raise CheckpointError(f"{reason}; {_advise(pointer.parent, folder)}.")
     return folder
+
+
+def read_pointer(pointer: Path) -> tuple[str, str]:
+    """The folder's name in its first line, and the second line; '' for what is not there."""
+    text = pointer.read_text(encoding="utf-8", errors="replace") if pointer.is_file() else ""
+    name, remark, *_ = [*(line.strip() for line in text.splitlines()), "", ""]
+    return name, remark
+
+
+def write_pointer(pointer: Path, folder: Path, remark: str = "") -> None:
+    """Name a checkpoint folder that lies beside the pointer."""
+    write_text(pointer, f"{folder.name}\n" + (f"{remark}\n" if remark else ""))
+
+
+def step_folder(work_dir: Path, step: int) -> Path:
+    """Where the checkpoint of a step lies."""
+    return work_dir / FOLDER / f"step_{step:07d}"
+
+
+def step_of(folder: Path | str) -> int:
+    """The step in the name of a checkpoint folder; -1 where it has none."""
+    number = Path(folder).name.removeprefix("step_")
+    return int(number) if number.isdecimal() else -1
+
+
+def remove_old(work_dir: Path, step: int, keep: int) -> None:
+    """Leave the `keep` newest checkpoints up to this step (0: all) and the best one.
+
+    Those of later steps are of a run that was taken back; they stay until this run comes to them.
+    """
+    folders = sorted((work_dir / FOLDER).glob("step_*"), key=step_of)
+    best, _ = read_pointer(work_dir / FOLDER / BEST)
+    for folder in [folder for folder in folders if step_of(folder) <= step][:-keep] if keep else []:
+        if folder.name != best:
+            remove_folder(folder)
+
+
+def check_undamaged(folder: Path) -> None:
+    """Refuse to resume from a checkpoint whose files are not those that were written.
+
+    Raises:
+        CheckpointError: names the file, and the newest checkpoint beside it that is whole.
+    """
+    damage = find_damage(folder)
+    if damage is not None:
+        raise CheckpointError(f"{damage}; {_advise(folder.parent, folder)}.")
+
+
+def _advise(folder: Path, bad: Path) -> str:
+    """What to do in the place of resuming from the checkpoint `bad` of this folder."""
+    for other in sorted(folder.glob("step_*"), key=step_of, reverse=True):
+        if other != bad and (other / STATE).is_file() and find_damage(other) is None:
+            return f"the newest good checkpoint is {other.name}, continue from it with --resume {other}"
+    return "no other checkpoint of this run is whole, start again in another --work-dir"
+
+
+def load_trained_weights(model: nn.Module, folder: Path) -> None:
+    """Put the weights that training goes on with in the place of their average, where that was published."""
+    if (folder / TRAINED).is_file():
+        model.load_state_dict(read_weights(folder / TRAINED), strict=False)
 
 
 def read_trainer_state(folder: Path) -> dict[str, Any]:

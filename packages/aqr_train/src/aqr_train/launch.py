@@ -13,7 +13,7 @@ from aqr_core.checkpoint import write_text
 from aqr_core.config import dump, load_config
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_train.assembly import build_trainer
-from aqr_train.checkpoints import find_checkpoint, latest_checkpoint
+from aqr_train.checkpoints import FOLDER, LATEST, check_undamaged, find_checkpoint, latest_checkpoint
 from aqr_train.logs import RunLog
 from aqr_train.plan import describe_plan
 from aqr_train.processes import start_accelerator
@@ -70,13 +70,13 @@ def run(arguments: argparse.Namespace) -> int:
                 trainer.state.step,
                 trainer.schedule.total_steps,
             )
-            return 0
-        if is_main:
-            work_dir.mkdir(parents=True, exist_ok=True)
-            write_text(work_dir / "config.py", dump(config))
-        for line in describe_plan(trainer):
-            logger.info(line)
-        trainer.fit()
+        else:
+            if is_main:
+                work_dir.mkdir(parents=True, exist_ok=True)
+                write_text(work_dir / "config.py", dump(config))
+            for line in describe_plan(trainer):
+                logger.info(line)
+        trainer.fit()  # also where nothing is left: a last validation may have been killed
     except Stopped as stopped:
         logger.warning("%s Continue with --resume.", stopped)
         return _TERMINATED
@@ -87,6 +87,11 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _checkpoint_to_resume(arguments: argparse.Namespace) -> Path | None:
+    if arguments.resume:
+        folder = find_checkpoint(arguments.resume)
+        _check_own_run(arguments.work_dir, folder)
+        check_undamaged(folder)
+        return folder
     newest = latest_checkpoint(arguments.work_dir)
     if arguments.resume is None:
         if newest is not None and not arguments.dry_run:
@@ -95,8 +100,15 @@ def _checkpoint_to_resume(arguments: argparse.Namespace) -> Path | None:
                 "another --work-dir."
             )
         return None
-    if arguments.resume:
-        return find_checkpoint(arguments.resume)
     if newest is None:
         raise CheckpointError(f"{arguments.work_dir} holds no checkpoint to resume; leave out --resume to start.")
+    check_undamaged(newest)
     return newest
+
+
+def _check_own_run(work_dir: Path, checkpoint: Path) -> None:
+    own = work_dir / FOLDER
+    if (own / LATEST).is_file() and checkpoint.resolve().parent != own.resolve():
+        raise ConfigError(
+            f"{work_dir} already holds a run, and {checkpoint} is of another; choose another --work-dir to continue it."
+        )

@@ -12,7 +12,11 @@ class Stopped(Exception):
 
 
 class StopSignal:
-    """While open, SIGTERM is remembered instead of ending the process; a second one ends it."""
+    """While open, SIGTERM is remembered instead of ending the process, however often it comes.
+
+    It comes twice where a scheduler tells every process and torchrun, told as well, hands it on. What must end at once
+    is ended by SIGINT (Ctrl-C) or SIGKILL.
+    """
 
     def __init__(self) -> None:
         self.received = False
@@ -29,4 +33,3 @@ class StopSignal:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = True
-        signal.signal(signal.SIGTERM, self._before)

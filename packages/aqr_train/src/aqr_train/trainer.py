@@ -10,7 +10,7 @@ import itertools
 import logging
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from torch import nn
 
 from aqr_core.structures import Batch
 from aqr_train.callbacks.base import Callback, Scalars
+from aqr_train.callbacks.ema import WeightAverage
 from aqr_train.checkpoints import read_trainer_state
 from aqr_train.engines import Engine
 from aqr_train.loader import Collate, EpochBatches, SampleSource, load_batches, steps_per_epoch
@@ -48,6 +49,7 @@ class Trainer:
         callbacks: in the order in which events reach them.
         work_dir: everything the run writes lies below it.
         seed: chooses the order of samples.
+        average: the one among the callbacks, whose weights predict and are published.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         callbacks: Sequence[Callback],
         work_dir: Path,
         seed: int,
+        average: WeightAverage | None = None,
     ) -> None:
         self.engine = engine
         self.dataset = dataset
@@ -74,6 +77,7 @@ class Trainer:
         self.callbacks = list(callbacks)
         self.work_dir = work_dir
         self.seed = seed
+        self.average = average
         self.state = TrainState()
         self.batch: Batch | None = None  # the last one of the current step
         self.step_s = 0.0  # time that the last step took, without callbacks
@@ -144,9 +148,12 @@ class Trainer:
         """Train mode, frozen parts in eval mode."""
         self.grouping.train_mode(self.plain_model)
 
-    def predicting_model(self) -> AbstractContextManager[nn.Module]:
+    @contextmanager
+    def predicting_model(self) -> Iterator[nn.Module]:
         """The weights to predict with and to publish, in a plain model on every process; collective."""
-        return self.engine.whole_model()
+        averaged = nullcontext() if self.average is None else self.average.in_place()
+        with self.engine.whole_model() as model, averaged:
+            yield model
 
     def state_dict(self) -> dict[str, Any]:
         """Everything beside the weights that makes a resumed run the same run; called on every process."""
@@ -157,7 +164,7 @@ class Trainer:
             "engine": self.engine.kind,
             **self.engine.state_dict(),
             "random": gather_object([random_state()]),
-            "callbacks": {type(callback).__name__: callback.state_dict() for callback in self.callbacks},
+            "callbacks": gather_object([{type(item).__name__: item.state_dict() for item in self.callbacks}]),
         }
 
     def resume(self, folder: Path) -> None:
@@ -169,10 +176,12 @@ class Trainer:
         state = read_trainer_state(folder)
         self.engine.load_state_dict(state)
         self.state = TrainState.from_dict(state["position"])
+        same_processes = self.accelerator.num_processes == state["world_size"]
+        rank = self.accelerator.process_index if same_processes else 0
         for callback in self.callbacks:
-            callback.load_state_dict(state["callbacks"].get(type(callback).__name__, {}))
-        if self.accelerator.num_processes == state["world_size"]:
-            set_random_state(state["random"][self.accelerator.process_index])
+            callback.load_state_dict(state["callbacks"][rank].get(type(callback).__name__, {}))
+        if same_processes:
+            set_random_state(state["random"][rank])
         self._warn_of_changes(state)
         self.state.rescale(state["samples_per_step"], self.samples_per_step, self.steps_per_epoch)
         logger.info("Resumed from %s at step %d.", folder, self.state.step)

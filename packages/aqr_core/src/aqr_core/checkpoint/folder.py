@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from aqr_core.checkpoint.atomic import replacing_folder
+from aqr_core.checkpoint.checksums import write_checksums
 from aqr_core.errors import CheckpointError
 from aqr_core.models.geometry import BevGeometry
 
@@ -52,26 +54,52 @@ def write_checkpoint(
 ) -> Path:
     """`save_checkpoint` of tensors without their model."""
     with replacing_folder(folder) as unfinished:
-        # Copies: safetensors refuses tensors that share memory, which tied weights do.
-        copies = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
-        write_weights(copies, unfinished / WEIGHTS, geometry)
+        write_weights(tensors, unfinished / WEIGHTS, geometry)
         (unfinished / CONFIG).write_text(config_text, encoding="utf-8")
         record = {"format": FORMAT, "version": VERSION, **meta}
         (unfinished / META).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         if extra is not None:
             extra(unfinished)
+        write_checksums(unfinished)
     return Path(folder)
 
 
 def write_weights(tensors: Mapping[str, Tensor], path: Path, geometry: BevGeometry | None = None) -> None:
-    """Write a safetensors file with the permissions of any other new file; the library's own are the owner's alone."""
+    """Write a safetensors file with the permissions of any other new file; the library's own are the owner's alone.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written for another reason.
+    """
     metadata = {"format": "pt"}
     if geometry is not None:
         metadata["geometry"] = json.dumps(geometry.record())
-    save_file(dict(tensors), path, metadata=metadata)
+    # Copies: safetensors refuses tensors that share memory, which tied weights do.
+    copies = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
+    try:
+        save_file(copies, path, metadata=metadata)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from error
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
+
+
+def write_torch_file(content: object, path: Path) -> None:
+    """`torch.save`, whose failure to write is an error of the system and not one of torch's own.
+
+    Raises:
+        OSError: the disk is full, or the file cannot be written for another reason.
+    """
+    try:
+        with path.open("wb") as file:
+            torch.save(content, file)
+    except RuntimeError as error:  # of closing the archive, which hides why a write failed
+        if not isinstance(error.__context__, OSError):
+            raise
+        raise OSError(error.__context__.errno, error.__context__.strerror, str(path)) from error
 
 
 def read_meta(folder: str | Path) -> dict[str, Any]:
@@ -89,40 +117,3 @@ def read_meta(folder: str | Path) -> dict[str, Any]:
             f"version {VERSION}; use the release that wrote it."
         )
     return dict(meta)
-
-
-@contextmanager
-def replacing_folder(folder: str | Path) -> Iterator[Path]:
-    """Yields an empty folder beside `folder` and gives it that name when the block is done.
-
-    A block that raises leaves the old folder as it was and nothing beside it. Missing parents are made.
-    """
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    unfinished.mkdir()
-    try:
-        yield unfinished
-        _replace_folder(unfinished, folder)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small file under a temporary name, then rename it."""
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _replace_folder(source: Path, target: Path) -> None:
-    if not target.exists():
-        os.rename(source, target)
-        return
-    old = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.old")
-    os.rename(target, old)
-    os.rename(source, target)
-    shutil.rmtree(old)

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 from torch.serialization import safe_globals
 
+from aqr_core.checkpoint.checksums import find_damage
 from aqr_core.checkpoint.config_text import geometry_in
 from aqr_core.checkpoint.folder import CONFIG, META, WEIGHTS, read_meta
 from aqr_core.errors import CheckpointError
@@ -111,6 +112,9 @@ def read_torch_file(file: Path) -> object:
 
 
 def _read_safetensors(file: Path) -> WeightsFile:
+    damage = find_damage(file.parent, only=file.name)
+    if damage is not None:
+        raise CheckpointError(f"{damage}; take another copy.")
     try:
         with safe_open(file, framework="pt") as content:
             tensors = {key: content.get_tensor(key) for key in content.keys()}  # noqa: SIM118 - not a mapping

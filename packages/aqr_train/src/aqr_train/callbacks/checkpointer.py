@@ -7,12 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import nn
+from accelerate.utils import broadcast_object_list
+from torch import Tensor, nn
 
-from aqr_core.checkpoint import save_checkpoint, write_text
+from aqr_core.checkpoint import save_checkpoint, sweep_unfinished, write_torch_file, write_weights
+from aqr_core.errors import CheckpointError
 from aqr_train.callbacks.base import Callback
-from aqr_train.checkpoints import FOLDER, LATEST, STATE
+from aqr_train.checkpoints import LATEST, STATE, TRAINED, remove_old, step_folder, write_pointer
 
 if TYPE_CHECKING:
     from aqr_train.step import StepResult
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class Checkpointer(Callback):
-    """Writes `checkpoints/step_<n>/` every `save_every` steps and after the last, and points `latest` at it.
+    """Writes `checkpoints/step_<n>/` every `save_every` steps, before validations and after the last, see `latest`.
 
     Listed behind the callbacks whose state is saved, and before validation: what fails there costs no training.
 
@@ -35,35 +36,73 @@ class Checkpointer(Callback):
         self._config_text = config_text
         self._meta = meta
 
+    def on_fit_start(self, trainer: Trainer) -> None:
+        """Sweep what a killed run has left, and point at the checkpoint that the run goes on from."""
+        if not trainer.is_main:
+            return
+        folder = step_folder(trainer.work_dir, trainer.state.step)
+        for place in (trainer.work_dir, folder.parent):
+            for name in sweep_unfinished(place):
+                logger.info("Removed %s, which a killed run left unfinished.", place / name)
+        if folder.is_dir():
+            write_pointer(folder.parent / LATEST, folder)
+
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Save when due."""
-        if trainer.is_due(trainer.settings.save_every):
+        if _is_due(trainer):
             self._save(trainer)
 
     def on_stop(self, trainer: Trainer) -> None:
         """Save, unless this step is saved already."""
-        if not trainer.is_due(trainer.settings.save_every):
+        if not _is_due(trainer):
             self._save(trainer)
 
     def _save(self, trainer: Trainer) -> None:
         state = trainer.state_dict()  # collective, like the model: every process takes part
+        trained = {} if trainer.average is None else trainer.average.trained_weights()
         with trainer.predicting_model() as model:
-            if trainer.is_main:
-                self._write(trainer, model, state)
-        trainer.accelerator.wait_for_everyone()
+            # One process writes; all learn what came of it, so that none waits for one that has failed.
+            outcome = [self._write(trainer, model, trained, state) if trainer.is_main else ""]
+            broadcast_object_list(outcome)
+        if outcome[0]:
+            raise CheckpointError(outcome[0])
 
-    def _write(self, trainer: Trainer, model: nn.Module, state: dict[str, Any]) -> None:
-        folder = trainer.work_dir / FOLDER / f"step_{trainer.state.step:07d}"
+    def _write(self, trainer: Trainer, model: nn.Module, trained: dict[str, Tensor], state: dict[str, Any]) -> str:
+        """Returns what is wrong, or ''."""
+        folder = step_folder(trainer.work_dir, trainer.state.step)
 
         def add_state(unfinished: Path) -> None:
-            file = unfinished / STATE
-            file.parent.mkdir()
-            torch.save(state, file)
+            (unfinished / STATE).parent.mkdir()
+            write_torch_file(state, unfinished / STATE)
+            if trained:
+                write_weights(trained, unfinished / TRAINED)
 
         meta = {"step": trainer.state.step, "epoch": trainer.state.epoch, **self._meta}
-        save_checkpoint(folder, model, self._config_text, meta, extra=add_state)
-        write_text(folder.parent / LATEST, folder.name + "\n")
+        try:
+            save_checkpoint(folder, model, self._config_text, meta, extra=add_state)
+            write_pointer(folder.parent / LATEST, folder)
+        except OSError as error:
+            needed = _size([model.state_dict(), trained, state])
+            free = shutil.disk_usage(trainer.work_dir).free
+            return (
+                f"{folder} cannot be written ({error.strerror or error}): it needs {needed} bytes and {free} are free; "
+                "make room and continue with --resume from the checkpoint before it, which is whole."
+            )
         logger.info("Saved %s.", folder)
-        if trainer.settings.keep:
-            for old in sorted(folder.parent.glob("step_*"))[: -trainer.settings.keep]:
-                shutil.rmtree(old)
+        remove_old(trainer.work_dir, trainer.state.step, trainer.settings.keep)
+        return ""
+
+
+def _is_due(trainer: Trainer) -> bool:
+    settings = trainer.settings
+    return trainer.is_due(settings.save_every) or (
+        settings.val_every is not None and trainer.is_due(settings.val_every)
+    )
+
+
+def _size(content: object) -> int:
+    """Bytes of the tensors in nested containers."""
+    if isinstance(content, Tensor):
+        return content.nbytes
+    items = content.values() if isinstance(content, dict) else content if isinstance(content, list) else ()
+    return sum(_size(item) for item in items)
