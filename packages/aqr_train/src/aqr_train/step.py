@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from accelerate.utils import gather_object
 from torch import Tensor
 
-from aqr_core.errors import NonFiniteError
 from aqr_core.structures import Batch
-from aqr_train.engines import Engine
+from aqr_train.engines import Engine, Update
+from aqr_train.nonfinite import MicroBatch, NonFiniteReport, generator_states
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,12 +37,13 @@ class StepResult:
 
 
 class TrainStep:
-    """Engine and one update; knows neither epochs nor files.
+    """Engine and one update; knows no epochs.
 
     Args:
         engine: model and optimiser.
         after_update: called after each update, on every process.
         told_to_stop: asked once per step, on every process.
+        nonfinite_dir: where a batch is saved whose loss or gradient is not finite.
     """
 
     def __init__(
@@ -47,61 +51,48 @@ class TrainStep:
         engine: Engine,
         after_update: Callable[[], None] = lambda: None,
         told_to_stop: Callable[[], bool] = lambda: False,
+        nonfinite_dir: Path = Path("nonfinite"),
     ) -> None:
         self.engine = engine
         self._after_update = after_update
         self._told_to_stop = told_to_stop
+        self._nonfinite_dir = nonfinite_dir
 
     def __call__(self, batches: Iterable[Batch], step: int) -> StepResult:
         """Make update number `step` (counted from 1) from `settings.accumulate` micro-batches.
 
         Raises:
-            NonFiniteError: names step, loss term or parameter, and sample tokens; nothing was updated, on any process.
+            NonFiniteError: see `NonFiniteReport`; nothing was updated, on any process.
         """
-        seen: list[tuple[Batch, dict[str, Tensor]]] = []
-        accumulate = self.engine.settings.accumulate
+        seen: list[MicroBatch] = []
+        accumulate, device = self.engine.settings.accumulate, self.engine.accelerator.device
         for batch in batches:
-            seen.append((batch, self.engine.run(batch, last=len(seen) + 1 == accumulate)))
+            random = generator_states(device)
+            losses = self.engine.run(batch, last=len(seen) + 1 == accumulate)
+            seen.append(MicroBatch(batch, losses, random))
         assert len(seen) == accumulate, f"{len(seen)} micro-batches came for an update of {accumulate}"
         stop = self._agree(seen, step)
         update = self.engine.update()
         if update.applied:
             self._after_update()
-        elif self.engine.loss_scale is None:
-            raise NonFiniteError(self._gradient_message(seen, step, update.grad_norm))
-        losses = {name: torch.stack([terms[name] for _, terms in seen]).mean() for name in seen[0][1]}
-        samples = sum(len(batch) for batch, _ in seen) * self.engine.accelerator.num_processes
+        else:
+            self._skip(update, seen, step)
+        losses = {name: torch.stack([micro.losses[name] for micro in seen]).mean() for name in seen[0].losses}
+        samples = sum(len(micro.batch) for micro in seen) * self.engine.accelerator.num_processes
         return StepResult(losses, update.grad_norm, not update.applied, samples, stop)
 
-    def _agree(self, seen: list[tuple[Batch, dict[str, Tensor]]], step: int) -> bool:
+    def _agree(self, seen: list[MicroBatch], step: int) -> bool:
         """One reduction per step: all processes learn of a bad loss or of a request to stop in any of them."""
-        values = torch.stack([loss.float() for _, terms in seen for loss in terms.values()])
+        values = torch.stack([loss.float() for micro in seen for loss in micro.losses.values()])
         flags = torch.stack([(~values.isfinite()).any().float(), values.new_tensor(float(self._told_to_stop()))])
         bad, stop = self.engine.accelerator.reduce(flags, "sum").tolist()
         if bad:
-            raise NonFiniteError(self._loss_message(seen, step))
+            raise NonFiniteReport(self.engine, seen, step, self._nonfinite_dir).of_loss()
         return bool(stop)
 
-    def _loss_message(self, seen: list[tuple[Batch, dict[str, Tensor]]], step: int) -> str:
-        reports = [
-            ([f"{name} is {loss.item()}" for name, loss in terms.items() if not torch.isfinite(loss)], batch.tokens)
-            for batch, terms in seen
-        ]
-        gathered = [report for report in gather_object(reports) if report[0]]
-        terms = list(dict.fromkeys(term for found, _ in gathered for term in found))
-        # The sum is named only where no single term explains it.
-        terms = [term for term in terms if not term.startswith("loss is")] or terms
-        tokens = [token for _, found in gathered for token in found]
-        return (
-            f"Step {step} was stopped before its update: {', '.join(terms)} for samples {', '.join(tokens)}; "
-            "look at these samples, or lower optimizer.lr or train.grad_clip."
-        )
-
-    def _gradient_message(self, seen: list[tuple[Batch, dict[str, Tensor]]], step: int, grad_norm: float) -> str:
-        named = self.engine.bad_parameters()
-        tokens = gather_object([token for batch, _ in seen for token in batch.tokens])
-        first = f", first in {named[0]}" if named else ""
-        return (
-            f"Step {step} was stopped before its update: the gradient norm is {grad_norm}{first}, samples "
-            f"{', '.join(tokens)}; lower optimizer.lr, or train with train.precision=fp32."
-        )
+    def _skip(self, update: Update, seen: list[MicroBatch], step: int) -> None:
+        """Go on without the update where a lower loss scale may be the remedy."""
+        scale = self.engine.loss_scale
+        if scale is None or scale.skipped >= self.engine.settings.max_skipped:
+            raise NonFiniteReport(self.engine, seen, step, self._nonfinite_dir).of_gradient(update.grad_norm)
+        logger.info("Step %d: the gradient overflowed in fp16, no update; the loss scale is now %g.", step, scale.value)

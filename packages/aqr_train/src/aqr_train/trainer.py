@@ -83,7 +83,9 @@ class Trainer:
         self.step_s = 0.0  # time that the last step took, without callbacks
         self.data_wait_s = 0.0  # of it, time spent waiting for its batches
         self._stop = StopSignal()
-        self._train_step = TrainStep(engine, lambda: self._emit("on_update"), lambda: self._stop.received)
+        self._train_step = TrainStep(
+            engine, lambda: self._emit("on_update"), lambda: self._stop.received, work_dir / "nonfinite"
+        )
 
     @property
     def accelerator(self) -> Accelerator:
