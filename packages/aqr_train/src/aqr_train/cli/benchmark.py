@@ -11,4 +11,4 @@ __all__ = ["add_arguments", "run"]
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    add_kinds(parser, "aqr_train.benchmarks", ("aqr", "loader", "model", "training"))
+    add_kinds(parser, "aqr_train.benchmarks", ("aqr", "loader", "model", "scaling", "training"))

@@ -28,7 +28,8 @@ def measure(config_name: str, overrides: list[str]) -> dict[str, Any]:
     """Steps of a config on a synthetic keyframe, in the engine that the launcher asks for.
 
     Returns:
-        kind of engine, size of the model, collectives of one step, and bytes held between steps and before an update.
+        kind of engine, size of the model, collectives of one step, and bytes held after each of its batches and after
+        its update.
     """
     config = load_config(config_name, overrides)
     settings = read_section(TrainSettings, config, "train")
@@ -41,10 +42,11 @@ def measure(config_name: str, overrides: list[str]) -> dict[str, Any]:
     engine = build_engine(Scheme.asked().kind, accelerator, model, grouping.make_optimizer, settings, batch_size=1)
     grouping.train_mode(engine.plain_model)
 
-    def step() -> int:
+    def step() -> list[int]:
+        held = []
         for number in range(1, settings.accumulate + 1):
             engine.run(batch, last=number == settings.accumulate)
-        held = held_bytes(before)
+            held.append(held_bytes(before))
         engine.update()
         return held
 
@@ -61,8 +63,8 @@ def measure(config_name: str, overrides: list[str]) -> dict[str, Any]:
         "groups": len(engine.param_groups),
         "parameters": len(list(model.parameters())),
         "collectives": counter.found,
-        "before_update": step(),
-        "resident": held_bytes(before),
+        "after_batches": step(),
+        "between_updates": held_bytes(before),
         "cuda_peak": torch.cuda.max_memory_allocated() if on_cuda else None,
     }
 

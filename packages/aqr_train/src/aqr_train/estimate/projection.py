@@ -68,6 +68,6 @@ def project(
     rows = []
     for world_size in world_sizes:
         sent = sent_per_rank(estimate_traffic(size, world_size, sharding, accumulate=accumulate), world_size)
-        device = estimate_states(size, world_size, sharding).device + activations
+        device = estimate_states(size, world_size, sharding, accumulate=accumulate).device + activations
         rows.append(Projection(world_size, device, sent, sent / bandwidth.of(world_size)))
     return tuple(rows)

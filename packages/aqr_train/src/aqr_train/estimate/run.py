@@ -13,6 +13,7 @@ from aqr_train.estimate.report import Estimate
 from aqr_train.estimate.sharding import ModelSize, Sharding
 from aqr_train.estimate.states import estimate_states
 from aqr_train.estimate.traffic import estimate_traffic
+from aqr_train.gradient_checkpointing import set_gradient_checkpointing
 from aqr_train.seeding import seed_all
 from aqr_train.settings import DataSettings, TrainSettings, read_section
 
@@ -50,6 +51,7 @@ def estimate(
     data = read_section(DataSettings, config, "data")
     seed_all(0)
     model, grouping = build_model(config, load_initial=False)
+    set_gradient_checkpointing(model, settings.gradient_checkpointing)
     size = ModelSize.of(model)
     activations: Activations | None = None
     if with_activations:
@@ -65,7 +67,7 @@ def estimate(
         precision=settings.precision,
         size=size,
         sharding=sharding,
-        states=estimate_states(size, world_size, sharding),
+        states=estimate_states(size, world_size, sharding, accumulate=settings.accumulate),
         traffic=estimate_traffic(size, world_size, sharding, accumulate=settings.accumulate),
         activations=activations,
         projection=project(size, sharding, kept, accumulate=settings.accumulate, bandwidth=Bandwidth(*bandwidth)),

@@ -11,15 +11,15 @@ MOMENTS = 2  # AdamW: exp_avg and exp_avg_sq
 
 @dataclass(frozen=True)
 class StateMemory:
-    """Bytes of one process between backward pass and update, when all of it is there.
+    """Bytes of one process, each at its most.
 
     Attributes:
         weights: parameters as the forward pass reads them, frozen ones included.
-        copies: what an engine holds of the same weights besides: ZeRO's partition for the optimiser.
+        copies: what an engine holds twice: DDP gradients, in its buckets; ZeRO weights, as the optimiser steps on them.
         gathered: ZeRO-3 and FSDP2: most weights of other processes held at once.
         gradients: of the trainable parameters.
         moments: of the optimiser.
-        buckets: in which gradients are collected for the exchange.
+        buckets: room in which ZeRO collects gradients for the exchange.
         buffers: statistics and grids of the model.
         host: what lies in the memory of the host instead of the device's.
     """
@@ -34,12 +34,17 @@ class StateMemory:
     host: int = 0
 
     @property
+    def lasting(self) -> int:
+        """Held between updates, on device and host: neither gradients nor what is gathered or collected for them."""
+        return self.weights + self.copies + self.moments + self.buffers + self.host
+
+    @property
     def device(self) -> int:
         """All but `host`."""
         return sum(getattr(self, item.name) for item in fields(self) if item.name != "host")
 
 
-def estimate_states(size: ModelSize, world_size: int, sharding: Sharding) -> StateMemory:
+def estimate_states(size: ModelSize, world_size: int, sharding: Sharding, *, accumulate: int = 1) -> StateMemory:
     """Formulas of docs/scaling.md, which leave out padding and what is smaller.
 
     ZeRO-1 and 2 pad each parameter group to a multiple of twice the processes, ZeRO-3 each parameter to one of the
@@ -51,10 +56,12 @@ def estimate_states(size: ModelSize, world_size: int, sharding: Sharding) -> Sta
     replica = whole + size.buffers  # on the host, for validation and checkpoints
     if sharding.kind == "FSDP2":
         gathered = whole - part
-        return StateMemory(part, 0, gathered, own, MOMENTS * own, 0, size.buffers, host=replica)
+        # Gradients are exchanged with the last batch of an update; until then they are whole.
+        gradients = own if accumulate == 1 else trained
+        return StateMemory(part, 0, gathered, gradients, MOMENTS * own, 0, size.buffers, host=replica)
     if stage == 0:
         buckets = trained if sharding.kind == "DDP" else 0
-        return StateMemory(whole, 0, 0, trained, MOMENTS * trained, buckets, size.buffers)
+        return StateMemory(whole, buckets, 0, trained, MOMENTS * trained, 0, size.buffers)
     gradients = trained if stage == 1 else own
     moved = (1 + MOMENTS) * own + (own if stage == 3 else 2 * own)
     return StateMemory(
