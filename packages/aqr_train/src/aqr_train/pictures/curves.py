@@ -69,15 +69,17 @@ def _draw_panel(axes: Axes, panel: Panel, logs: Mapping[str, Log]) -> None:
         label: (_SENSORS.get(label, run_color(number)), "-") if single else ("", _STYLES[number % len(_STYLES)])
         for number, label in enumerate(panel.members)
     }
-    shown = [
+    drawn = [
         _draw_line(axes, panel, log[name], looks[label][0] or run_color(place), looks[label][1])
         for place, log in enumerate(logs.values())
         for label, name in panel.members.items()
         if name in log
     ]
+    shown = np.concatenate(drawn)
     axes.set_title(panel.title, fontsize=10, loc="left")
     axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
-    if panel.log:
+    log = panel.log and bool((shown > 0).all())
+    if log:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(StrMethodFormatter("{x:.0e}"))
@@ -88,7 +90,7 @@ def _draw_panel(axes: Axes, panel: Panel, logs: Mapping[str, Log]) -> None:
     axes.grid(alpha=0.25)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    _limit(axes, panel, np.concatenate(shown))
+    _limit(axes, shown, log, panel.from_zero)
     if len(panel.members) > 1:
         handles = [Line2D([], [], color=color or "0.35", linestyle=style) for color, style in looks.values()]
         axes.legend(handles, list(looks), fontsize=7, framealpha=0.75, edgecolor="none", labelspacing=0.3)
@@ -108,15 +110,11 @@ def _draw_line(axes: Axes, panel: Panel, series: Series, color: str, style: Styl
     return np.concatenate([mean, np.percentile(values, [2, 98])])
 
 
-def _limit(axes: Axes, panel: Panel, shown: NDArray[np.float64]) -> None:
+def _limit(axes: Axes, shown: NDArray[np.float64], log: bool, from_zero: bool) -> None:
     """Single values far out, as of the first steps, do not flatten the rest."""
-    if panel.log:
-        shown = shown[shown > 0]
-        if len(shown):
-            axes.set_ylim(shown.min() / 1.3, shown.max() * 1.3)
-        return
     low, high = float(shown.min()), float(shown.max())
-    if panel.from_zero:
-        low = min(low, 0.0)
+    if log:
+        axes.set_ylim(low / 1.3, high * 1.3)
+        return
     margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.1
-    axes.set_ylim(low if panel.from_zero and low == 0 else low - margin, high + margin)
+    axes.set_ylim(0.0 if from_zero and low >= 0 else low - margin, high + margin)

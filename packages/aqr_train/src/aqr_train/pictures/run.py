@@ -23,6 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Draw the picture and say where it lies."""
     from aqr_eval.report.scalars import read_scalars
+    from aqr_train.pictures.curve_panels import find_panels
     from aqr_train.pictures.curves import draw_curves
     from aqr_train.pictures.figure import write_png
 
@@ -35,8 +36,8 @@ def run(arguments: argparse.Namespace) -> int:
         if not path.is_file():
             raise ConfigError(f"{folder} holds no {_FILE}; name the work dir of a training run.")
         logs[name] = read_scalars(path)
-        if not logs[name]:
-            raise ConfigError(f"{path} holds no scalars yet; wait for the first line of the run's log.")
+        if not find_panels({name: logs[name]}):
+            raise ConfigError(f"{path} holds nothing to draw yet; wait for the first line of the run's log.")
     write_png(out, draw_curves(logs))
     Console().print(str(out), highlight=False, soft_wrap=True)
     return 0
