@@ -89,9 +89,8 @@ def measure_overhead(config: Any, steps: int, rounds: int, keyframes: int = 20) 
     with TemporaryDirectory() as folder:
         root = Path(folder) / "data"
         generate(root, 1, 0, workers=1, keyframes=keyframes)
-        config["dataroot"] = str(root)
-        config["data"]["train"]["infos"] = build_infos(root, "v1.0-mini", root, splits=[_SPLIT])[_SPLIT].name
-        config["train"].update(max_steps=steps + 2, epochs=None, val_every=None, save_every=0, picture_every=None)
+        infos = build_infos(root, "v1.0-mini", root, splits=[_SPLIT])[_SPLIT]
+        shorten(config, root, infos.name, steps)
         accelerator = start_accelerator(read_section(TrainSettings, config, "train"))
         with _a_screen() as screen:
             work_dir = Path(folder) / "run"
@@ -103,6 +102,13 @@ def measure_overhead(config: Any, steps: int, rounds: int, keyframes: int = 20) 
     return Overhead(figures, steps, {name: spent / (rounds + 1) / steps for name, spent in watch.spent.items()})
 
 
+def shorten(config: Any, root: Path, infos: str, steps: int) -> None:  # noqa: ANN401
+    """Change a config in place to `steps` steps and one on either side, without validation and pictures."""
+    config["dataroot"] = str(root)
+    config["data"]["train"]["infos"] = infos
+    config["train"].update(max_steps=steps + 2, epochs=None, val_every=None, save_every=0, picture_every=None)
+
+
 def bare_loop(config: Mapping[str, Any], steps: int, device: torch.device) -> Run:
     """What anybody would write: the same parts in a loop that neither checks nor logs."""
     data, settings = read_section(DataSettings, config, "data"), read_section(TrainSettings, config, "train")
@@ -110,7 +116,7 @@ def bare_loop(config: Mapping[str, Any], steps: int, device: torch.device) -> Ru
     model, grouping = build_model(config)
     optimizer = grouping.make_optimizer(model.to(device))
     dataset = build_dataset(config, data.train, seed=0, test_mode=False)
-    schedule = build_schedule(config.get("schedule", {}), steps + 2)
+    schedule = build_schedule(config.get("schedule", {}), settings.total_steps(len(dataset)))
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     on_cuda = device.type == "cuda"
 
@@ -134,6 +140,8 @@ def bare_loop(config: Mapping[str, Any], steps: int, device: torch.device) -> Ru
                     mark(_EDGES)
                 if done == steps + 1:
                     mark(STEPS)
+                if done == schedule.total_steps:
+                    mark(_EDGES)
                     return
 
     return run

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache, partial
 
@@ -12,6 +13,7 @@ from aqr_train.benchmarks.aqr_steps import head_step, model_step
 from aqr_train.benchmarks.training_frozen import FrozenComparison, compare_recipe, recipe_batch
 from aqr_train.benchmarks.training_report import MEMORY, TIMES_FASTER, spread
 from aqr_train.benchmarks.turns import SideFigures, take_turns, time_ratio
+from aqr_train.estimate.run import estimate
 from aqr_train.gpu_check.check import Check, Outcome
 from aqr_train.gpu_check.workshop import FULL, INFOS, Workshop
 
@@ -20,6 +22,7 @@ _ROUNDS = 7
 _BOXES = 83
 _HEAD_TIME, _MODEL_TIME, _MODEL_MEMORY = 1.15, 1.10, 1.10  # docs/benchmarks/aqr.md
 _BATCH = 4
+_ESTIMATE = 0.2
 
 
 def cost_checks() -> Iterator[Check]:
@@ -34,6 +37,12 @@ def cost_checks() -> Iterator[Check]:
         yield Check(name, f"at most {limit:g} of the time", _aqr_command(part), partial(_slower, measure, limit))
     target = f"at most {_MODEL_MEMORY:g} of the peak"
     yield Check("AQR v3, memory of a step", target, _aqr_command("model"), _larger)
+    yield Check(
+        "memory that aqr estimate tells",
+        f"within {_ESTIMATE:.0%} of the peak that PyTorch allocates",
+        f"aqr estimate {FULL} --gpus 1 --batch-size 1",
+        _estimated,
+    )
 
 
 def _aqr_command(part: str) -> str:
@@ -85,3 +94,16 @@ def _larger(workshop: Workshop) -> Outcome:
     figures = _compare_models(workshop)
     ratio = (figures["v3"].peak_bytes or 0) / (figures[BASELINE].peak_bytes or 1)
     return Outcome(f"{ratio:.2f} of the baseline", ratio <= _MODEL_MEMORY)
+
+
+def _estimated(workshop: Workshop) -> Outcome:
+    """Both on the same synthetic keyframe."""
+    options = ["data.batch_size=1"]
+    told = estimate(load_config(FULL, options), name=FULL, world_size=1, bandwidth=(1.0, 1.0))
+    expected = told.states.device + sum(told.kept.values())
+    folder = workshop.folder / "measured"
+    folder.mkdir(exist_ok=True)
+    workshop.call(["python", "-m", "aqr_train.estimate.measure", str(folder), FULL, *options])
+    peak = json.loads((folder / "rank0.json").read_text(encoding="utf-8"))["cuda_peak"]
+    figure = f"{expected / 2**30:.2f} GiB told, {peak / 2**30:.2f} GiB allocated: {expected / peak - 1:+.0%}"
+    return Outcome(figure, abs(expected / peak - 1) <= _ESTIMATE)
