@@ -109,7 +109,7 @@ def test_lr_mult_0_is_frozen_and_says_so(caplog: pytest.LogCaptureFixture) -> No
     ("rules", "message"),
     [
         ({"neck.*": {"lr_mul": 1}}, "unknown key 'lr_mul'. Did you mean 'lr_mult'"),
-        ({"neck.*": {"lr_mult": -1}}, "must be 0 or more"),
+        ({"neck.*": {"lr_mult": -1}}, "lr_mult is -1; it must be a number, 0 or more"),
         ({"*": {"frozen": True}}, "freezes every parameter"),
     ],
 )

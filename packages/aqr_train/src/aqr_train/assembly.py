@@ -22,6 +22,7 @@ from aqr_train import __version__ as train_version
 from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
 from aqr_train.callbacks.best import BestCheckpoint
 from aqr_train.callbacks.ema import WeightAverage, check_average
+from aqr_train.callbacks.frozen import FrozenGuard
 from aqr_train.checkpoints import find_checkpoint, load_trained_weights
 from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
@@ -63,6 +64,7 @@ def build_trainer(
     console: Console,
     *,
     checkpoint: Path | None = None,
+    load_initial: bool = True,
 ) -> Trainer:
     """Everything a run needs, on the accelerator's device, ready to `fit`.
 
@@ -72,6 +74,7 @@ def build_trainer(
         work_dir: where the run writes.
         console: of the progress bar.
         checkpoint: folder whose run goes on, in the place of `load_from`.
+        load_initial: False leaves the weights random where no run goes on.
     """
     seed = _seed(config)
     data = read_section(DataSettings, config, "data")
@@ -80,7 +83,8 @@ def build_trainer(
     check_average(scheme, accelerator, settings.ema)
     seed_all(seed)  # the same initial weights on every process
     samples_per_step = data.batch_size * settings.accumulate * accelerator.num_processes
-    model, grouping = build_model(config, load_initial=checkpoint is None, samples_per_step=samples_per_step)
+    load_initial = load_initial and checkpoint is None
+    model, grouping = build_model(config, load_initial=load_initial, samples_per_step=samples_per_step)
     if checkpoint is not None:
         load_weights(model, checkpoint)
     average = None
@@ -119,6 +123,7 @@ def build_trainer(
             precision=settings.precision,
         )
         callbacks.append(Evaluator(evaluation))
+    callbacks.append(FrozenGuard())  # behind the checkpointer: what it refuses is saved
     trainer = Trainer(
         build_engine(scheme, accelerator, model, grouping.make_optimizer, settings, data.batch_size),
         dataset,
@@ -171,7 +176,8 @@ def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -
     if frozen:
         raise ConfigError(
             f"The config freezes {frozen[0]} and {len(frozen) - 1} more parameters, which would stay random because "
-            "load_from is not set; add --cfg-options load_from=CHECKPOINT or freeze nothing."
+            "load_from is not set; add --cfg-options load_from=CHECKPOINT or freeze nothing (`aqr verify-frozen` also "
+            "takes --random)."
         )
 
 

@@ -1,8 +1,12 @@
 """Parameter groups by glob over full parameter names.
 
 A rule is `pattern: dict(lr_mult=1.0, decay_mult=1.0, frozen=False, norm_eval=False)`. For each parameter the
-longest matching pattern wins and replaces shorter ones whole. A pattern without any match is an error; one
-whose matches are all frozen by the model itself, buffers, or taken over by longer patterns is a warning.
+longest matching pattern wins and replaces shorter ones whole; of equally long ones the last, so that a config that
+adds a rule overrules its parent. Case counts. A tied parameter has several names, and any of them may match. A
+pattern without any match is an error; one whose matches are all frozen by the model itself, buffers, or taken over by
+other patterns is a warning.
+
+What the model itself has frozen (`frozen_stages`) stays frozen, whatever the rule of its pattern says.
 
 Frozen means no gradient, not in the optimiser, and every module whose parameters are all frozen in eval mode, so
 that dropout is off and normalisation statistics stay as they are. `lr_mult=0` is that too, and says so. `norm_eval`
@@ -12,19 +16,20 @@ keeps the statistics of batch normalisations fixed while their weights train.
 from __future__ import annotations
 
 import difflib
-import fnmatch
 import logging
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
-from torch.nn.modules.batchnorm import _NormBase
 from torch.optim import AdamW
 
 from aqr_core.errors import ConfigError
 from aqr_core.models.freezing import freeze_modules
 from aqr_core.registry import suggest
+from aqr_train.freezing.held import modules_within, norms_within
 
 logger = logging.getLogger(__name__)
 REST = "(all others)"
@@ -119,29 +124,23 @@ def build_grouping(
     Raises:
         ConfigError: a pattern that matches nothing, an unknown setting, or nothing left to train.
     """
+    if not isinstance(rules, Mapping):
+        raise ConfigError(f"optimizer.param_groups is {rules!r}; give a dict of pattern: dict(lr_mult=0.1).")
     parsed = {pattern: _parse(pattern, settings) for pattern, settings in rules.items()}
     parameters = dict(model.named_parameters())
-    owner = {name: _longest_match(name, parsed) for name in parameters}
+    names = _all_names(model)
+    owner = {name: _winner(names[name], parsed) for name in parameters}
     given_frozen = {name for name, parameter in parameters.items() if not parameter.requires_grad}
-
-    for pattern, rule in parsed.items():
-        matched = fnmatch.filter(parameters, pattern)
-        if not matched and fnmatch.filter((name for name, _ in model.named_buffers()), pattern):
-            logger.warning("optimizer.param_groups '%s' matches buffers only, which do not train.", pattern)
-            continue
-        if not matched:
-            raise ConfigError(f"optimizer.param_groups '{pattern}' matches no parameter.{_near(pattern, parameters)}")
-        if not any(owner[name] == pattern for name in matched):
-            logger.warning("optimizer.param_groups '%s' has no effect: longer patterns take all its matches.", pattern)
-        elif not rule.frozen and all(name in given_frozen for name in matched):
-            logger.warning("optimizer.param_groups '%s' matches frozen parameters only and has no effect.", pattern)
+    for pattern in parsed:
+        matched = [name for name in parameters if _matches(names[name], pattern)]
+        _check_effect(pattern, matched, [name for name in matched if owner[name] == pattern], given_frozen, model)
 
     groups: list[Group] = []
     for pattern in [*parsed, REST]:
         rule = parsed.get(pattern, Rule())
-        names = [name for name in parameters if owner[name] == pattern]
+        owned = [name for name in parameters if owner[name] == pattern]
         for frozen in (False, True):
-            part = tuple(name for name in names if (rule.frozen or name in given_frozen) == frozen)
+            part = tuple(name for name in owned if (rule.frozen or name in given_frozen) == frozen)
             if part:
                 size = sum(parameters[name].numel() for name in part)
                 rate, decay = (0.0, 0.0) if frozen else (lr * rule.lr_mult, weight_decay * rule.decay_mult)
@@ -149,28 +148,59 @@ def build_grouping(
     if all(group.frozen for group in groups):
         raise ConfigError("optimizer.param_groups freezes every parameter; leave at least one group trainable.")
     held = {name for group in groups if group.frozen for name in group.names}
-    freeze_modules(model, [*_frozen_modules(model, held), *sorted(held)])
+    freeze_modules(model, [*modules_within(model, held), *sorted(held)])
     fixed = {name for name, pattern in owner.items() if parsed.get(pattern, Rule()).norm_eval}
-    return Grouping(tuple(groups), _fixed_norms(model, fixed), betas)
+    return Grouping(tuple(groups), tuple(norms_within(model, fixed)), betas)
 
 
-def _parse(pattern: str, settings: Mapping[str, Any]) -> Rule:
+def _parse(pattern: str, settings: object) -> Rule:
+    what = f"optimizer.param_groups '{pattern}'"
+    if not isinstance(settings, Mapping):
+        raise ConfigError(f"{what} is {settings!r}; give a dict such as dict(lr_mult=0.1) or dict(frozen=True).")
     known = [item.name for item in fields(Rule)]
-    for key in settings:
+    for key, value in settings.items():
         if key not in known:
-            raise ConfigError(f"optimizer.param_groups '{pattern}' has an unknown key '{key}'.{suggest(key, known)}")
+            raise ConfigError(f"{what} has an unknown key '{key}'.{suggest(key, known)}")
+        if key in ("frozen", "norm_eval"):
+            if not isinstance(value, bool):
+                raise ConfigError(f"{what}: {key} is {value!r}; write True or False.")
+        elif isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            raise ConfigError(f"{what}: {key} is {value!r}; it must be a number, 0 or more.")
     rule = Rule(**settings)
-    if rule.lr_mult < 0 or rule.decay_mult < 0:
-        raise ConfigError(f"optimizer.param_groups '{pattern}': lr_mult and decay_mult must be 0 or more, got {rule}.")
     if rule.lr_mult == 0 and not rule.frozen:
-        logger.warning("optimizer.param_groups '%s': lr_mult=0 is treated as frozen=True.", pattern)
+        logger.warning("%s: lr_mult=0 is treated as frozen=True.", what)
         return Rule(0.0, rule.decay_mult, frozen=True)
     return rule
 
 
-def _longest_match(name: str, patterns: Mapping[str, Rule]) -> str:
-    matching = [pattern for pattern in patterns if fnmatch.fnmatchcase(name, pattern)]
-    return max(matching, key=len, default=REST)
+def _all_names(model: nn.Module) -> dict[str, tuple[str, ...]]:
+    """The name of each parameter -> all of its names; several where it is tied."""
+    by_tensor: dict[int, list[str]] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        by_tensor.setdefault(id(parameter), []).append(name)
+    return {names[0]: tuple(names) for names in by_tensor.values()}
+
+
+def _matches(names: Iterable[str], pattern: str) -> bool:
+    return any(fnmatchcase(name, pattern) for name in names)
+
+
+def _winner(names: Iterable[str], patterns: dict[str, Rule]) -> str:
+    matching = [pattern for pattern in reversed(patterns) if _matches(names, pattern)]
+    return max(matching, key=len, default=REST)  # the first of equally long ones, thus the last that was written
+
+
+def _check_effect(pattern: str, matched: list[str], owned: list[str], given_frozen: set[str], model: nn.Module) -> None:
+    """Refuse or warn about a pattern that changes nothing."""
+    what = f"optimizer.param_groups '{pattern}'"
+    if not matched:
+        if not any(fnmatchcase(name, pattern) for name, _ in model.named_buffers()):
+            raise ConfigError(f"{what} matches no parameter.{_near(pattern, dict(model.named_parameters()))}")
+        logger.warning("%s matches buffers only, which do not train.", what)
+    elif not owned:
+        logger.warning("%s has no effect: longer or later patterns take all its matches.", what)
+    elif given_frozen.issuperset(owned):
+        logger.warning("%s matches frozen parameters only and has no effect: the model freezes them itself.", what)
 
 
 def _near(pattern: str, parameters: Mapping[str, nn.Parameter]) -> str:
@@ -183,24 +213,3 @@ def _near(pattern: str, parameters: Mapping[str, nn.Parameter]) -> str:
     if near:
         return f" Did you mean {' or '.join(repr(item) for item in near)}?"
     return f" The model's parts: {', '.join(sorted({name.split('.')[0] for name in parameters}))}."
-
-
-def _frozen_modules(model: nn.Module, frozen: set[str]) -> list[str]:
-    """Names of the modules whose parameters, one or more, are all frozen."""
-    below = {
-        prefix: [f"{prefix}.{name}" for name, _ in module.named_parameters()]
-        for prefix, module in model.named_modules()
-        if prefix
-    }
-    return [prefix for prefix, names in below.items() if names and frozen.issuperset(names)]
-
-
-def _fixed_norms(model: nn.Module, fixed: set[str]) -> tuple[nn.Module, ...]:
-    """Batch normalisations whose parameters are all in `fixed`."""
-    return tuple(
-        module
-        for prefix, module in model.named_modules()
-        if isinstance(module, _NormBase)
-        and fixed.issuperset(f"{prefix}.{name}" for name, _ in module.named_parameters())
-        and any(True for _ in module.parameters())
-    )
