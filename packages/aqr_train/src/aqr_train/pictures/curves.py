@@ -116,5 +116,6 @@ def _limit(axes: Axes, shown: NDArray[np.float64], log: bool, from_zero: bool) -
     if log:
         axes.set_ylim(low / 1.3, high * 1.3)
         return
+    low = min(low, 0.0) if from_zero else low
     margin = 0.06 * (high - low) or 0.1 * abs(high) or 0.1
-    axes.set_ylim(0.0 if from_zero and low >= 0 else low - margin, high + margin)
+    axes.set_ylim(0.0 if from_zero and low == 0 else low - margin, high + margin)
