@@ -23,7 +23,8 @@ Sent: every collective of one update passes through torch's process group and is
 `aqr_train.estimate.counting.CollectiveCounter`; "whole" is the tensor that results, "small" are those below 1 KiB
 (flags, counts, norms). Held: bytes of every storage that a tensor of the process refers to and that was not there
 before the model was built; "lasting" between two updates, "gradients" what comes on top after a batch of the update,
-at most. Both are of the process that has most.
+at most, with ZeRO-1's bucket. Both are of the process that has most. ZeRO-2 keeps a gradient whole that its partition
+holds in part, which the formula leaves out. On CUDA the same command adds the peak of torch's allocator.
 """
 
 
@@ -79,8 +80,11 @@ def _held(found: Sequence[Comparison]) -> Grid:
     rows = []
     for item in found:
         states = item.states
-        # ZeRO-3 makes room for gradients once and keeps it.
-        lasting = states.lasting + (states.gradients + states.buckets if item.sharding.stage == 3 else 0)
+        lasting, expected = states.lasting, states.gradients
+        if item.sharding.stage == 1:  # keeps its bucket from the first batch of an update to the last
+            expected += states.buckets
+        if item.sharding.stage == 3:  # makes room for gradients once and keeps it
+            lasting, expected = lasting + expected + states.buckets, 0
         gradients = max(item.after_batches) - item.lasting
         rows.append(
             (
@@ -89,7 +93,7 @@ def _held(found: Sequence[Comparison]) -> Grid:
                 f"{lasting:,}",
                 f"{item.lasting:,}",
                 _off(lasting, item.lasting),
-                f"{states.gradients:,}",
+                f"{expected:,}",
                 f"{gradients:,}",
                 "" if item.cuda_peak is None else f"{item.cuda_peak:,}",
             )
