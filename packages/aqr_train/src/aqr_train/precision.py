@@ -28,17 +28,20 @@ class LossScale:
         value: a power of two, so that scaling rounds nothing.
         good_updates: updates since the factor last changed.
         skipped: updates in a row that were not made.
+        total_skipped: of the whole run.
     """
 
     value: float = 2.0**16
     good_updates: int = 0
     skipped: int = 0
+    total_skipped: int = 0
     growth_interval: int = 2000
 
     def update(self, applied: bool) -> None:
         """Half of it after a gradient that was not finite, twice after `growth_interval` that were."""
         if not applied:
-            self.value, self.good_updates, self.skipped = self.value / 2, 0, self.skipped + 1
+            self.value, self.good_updates = self.value / 2, 0
+            self.skipped, self.total_skipped = self.skipped + 1, self.total_skipped + 1
             return
         self.good_updates, self.skipped = self.good_updates + 1, 0
         if self.good_updates == self.growth_interval:
