@@ -17,8 +17,10 @@ from torch.utils.checkpoint import checkpoint
 
 from aqr_core.registry import MODELS
 from aqr_core.structures import Batch
+from aqr_train.callbacks import Callback
 from aqr_train.callbacks.part_times import REST, UPDATE, WAIT, PartTime, measure_parts
 from aqr_train.callbacks.profiler import Profiler, parts_of
+from aqr_train.step import StepResult
 from aqr_train.trainer import Trainer
 
 Toy = Callable[..., Trainer]
@@ -68,11 +70,20 @@ def test_three_steps_are_traced_part_by_part(
     assert scalars(profiled.work_dir) == scalars(plain.work_dir)
 
 
-def test_every_micro_batch_has_its_ranges_and_validation_none(toy_trainer: Toy) -> None:
-    trainer = toy_trainer("run", [Profiler()], "train.accumulate=2", "train.max_steps=5")
+class Looker(Callback):
+    """Runs the model after every step, as pictures and validation do."""
+
+    @torch.no_grad()
+    def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
+        trainer.plain_model.eval()(trainer.batch)
+        trainer.train_mode()
+
+
+def test_every_micro_batch_has_its_ranges_and_looking_at_the_model_none(toy_trainer: Toy) -> None:
+    trainer = toy_trainer("run", [Looker(), Profiler()], "train.accumulate=2", "train.max_steps=5")
     trainer.fit()
     found = ranges(trainer)
-    assert (found["forward"], found["backward"], found["update"]) == (6, 6, 3)
+    assert (found["forward"], found["backward"], found["update"], found["part: stem"]) == (6, 6, 3, 6)
 
 
 def test_recomputed_parts_close_their_ranges(toy_trainer: Toy) -> None:
@@ -100,13 +111,17 @@ def test_parts_go_down_to_a_depth_and_members_of_lists_stand_for_them() -> None:
 
 
 def event(
-    number: int, name: str, own_us: float, parent: SimpleNamespace | None = None, sequence: int = -1
+    number: int,
+    name: str,
+    own_us: float,
+    parent: SimpleNamespace | None = None,
+    sequence: int = -1,
+    kernels_us: tuple[float, ...] = (),
 ) -> SimpleNamespace:
     return SimpleNamespace(
-        id=number,
         name=name,
         self_cpu_time_total=own_us,
-        self_device_time_total=0.0,
+        kernels=[SimpleNamespace(duration=us) for us in kernels_us],
         cpu_parent=parent,
         sequence_nr=sequence,
         thread=1,
@@ -143,3 +158,14 @@ def test_a_part_owns_its_operators_forward_and_backward() -> None:
     )
     assert table.lines(2)[0].startswith("Profile of 2 steps, 10.0 ms each; CPU ms")
     assert table.lines(2)[3] == "neck.conv            1.00      2.00  30.0 %"
+
+
+def test_on_a_gpu_kernels_count_and_what_is_left_is_an_idle_gpu() -> None:
+    """One step of 10 ms; the host's own times say nothing."""
+    forward = event(1, "forward", 5000, kernels_us=(7000.0,))  # the range's shadow on the GPU
+    part = event(2, "part: neck", 4000, forward)
+    made = event(3, "aten::linear", 3000, part, sequence=1, kernels_us=(1000.0, 500.0))
+    node = event(4, "autograd::engine::evaluate_function: AddmmBackward0", 2000, sequence=1, kernels_us=(2500.0,))
+    table = measure_parts([forward, part, made, node], 1, took_s=0.01, waited_s=0.0)
+    assert table.on_gpu and "GPU ms" in table.lines()[0]
+    assert table.parts == (PartTime(REST, 6.0, 0.0), PartTime("neck", 1.5, 2.5))

@@ -70,15 +70,15 @@ def measure_parts(events: Iterable[Any], steps: int, took_s: float, waited_s: fl
         waited_s: of it, waiting for data.
     """
     operators = [event for event in events if event.device_type.name == "CPU" and not event.is_async]
-    on_gpu = any(event.self_device_time_total for event in operators)
+    on_gpu = any(event.kernels for event in operators)
     owners = _Owners(operators)
     forward_us: dict[str, float] = defaultdict(float)
     backward_us: dict[str, float] = defaultdict(float)
     for event in operators:
         part, is_backward = owners.of(event)
         if part is not None:
-            own = event.self_device_time_total if on_gpu else event.self_cpu_time_total
-            (backward_us if is_backward else forward_us)[part] += own
+            own_us = _kernel_us(event) if on_gpu else event.self_cpu_time_total
+            (backward_us if is_backward else forward_us)[part] += own_us
     scale = 1e-3 / steps
     parts = [
         PartTime(name, forward_us[name] * scale, backward_us[name] * scale)
@@ -91,22 +91,28 @@ def measure_parts(events: Iterable[Any], steps: int, took_s: float, waited_s: fl
     return PartTable(tuple(part for part in parts if part.total_ms > 0), step_ms, steps, on_gpu)
 
 
+def _kernel_us(event: Any) -> float:  # noqa: ANN401 - torch's FunctionEvent
+    """Of the kernels that an operator launched; the shadow of a range on the GPU is none."""
+    is_range = event.name.startswith(PART) or event.name in (FORWARD, BACKWARD, UPDATE)
+    return 0.0 if is_range else sum(kernel.duration for kernel in event.kernels)
+
+
 class _Owners:
     """Which part an event belongs to."""
 
     def __init__(self, operators: list[Any]) -> None:
-        self._known: dict[int, tuple[str | None, bool]] = {}
+        self._known: dict[int, tuple[str | None, bool]] = {}  # by identity: operators and launches share numbers
         # Several operators may carry a number, the last one to begin is the one that made the node.
         self._makers: dict[tuple[int, int], Any] = {}
         for event in sorted(operators, key=lambda event: event.time_range.start):
-            if event.sequence_nr >= 0 and not event.name.startswith(_NODE) and not self._in_node(event):
+            if event.sequence_nr >= 0 and not _in_node(event):
                 self._makers[event.sequence_nr, event.thread] = event
 
     def of(self, event: Any) -> tuple[str | None, bool]:  # noqa: ANN401 - torch's FunctionEvent
         """Name of the part, None outside the ranges, and whether it is the part's backward pass."""
-        known = self._known.get(event.id)
+        known = self._known.get(id(event))
         if known is None:
-            known = self._known[event.id] = self._find(event)
+            known = self._known[id(event)] = self._find(event)
         return known
 
     def _find(self, event: Any) -> tuple[str | None, bool]:  # noqa: ANN401
@@ -126,9 +132,11 @@ class _Owners:
             return UPDATE, False
         return (None, False) if event.cpu_parent is None else self.of(event.cpu_parent)
 
-    def _in_node(self, event: Any) -> bool:  # noqa: ANN401
-        while event is not None:
-            if event.name.startswith(_NODE):
-                return True
-            event = event.cpu_parent
-        return False
+
+def _in_node(event: Any) -> bool:  # noqa: ANN401
+    """Whether it is of the backward pass, the node itself included."""
+    while event is not None:
+        if event.name.startswith(_NODE):
+            return True
+        event = event.cpu_parent
+    return False

@@ -119,10 +119,12 @@ class _Ranges:
 
         def ranged_run(*arguments: Any, **named: Any) -> Any:  # noqa: ANN401 - as the engine's own
             self._running = True
-            losses = run(*arguments, **named)
-            self._running = False
-            self._exit()  # of backward
-            return losses
+            try:
+                return run(*arguments, **named)
+            finally:
+                self._running = False
+                while self._open:  # backward, and whatever an error has left
+                    self._exit()
 
         def ranged_update() -> Any:  # noqa: ANN401 - as the engine's own
             with record_function(UPDATE):
