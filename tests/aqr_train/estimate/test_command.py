@@ -38,3 +38,14 @@ def test_the_tables_name_what_trains(capsys: pytest.CaptureFixture[str]) -> None
 def test_bad_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["estimate", "cmt_aqr_tiny", "--no-activations", *arguments]) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_no_process_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "scaling", "--processes", "0"]) == 2
+    assert "--processes and --accumulate are counts from 1" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_engine_that_fails_is_told_with_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["benchmark", "scaling", "no_such_config", "--processes", "1"]) == 1
+    out = " ".join(capsys.readouterr().out.split())
+    assert "DDP on 1 processes failed" in out and "no_such_config" in out
