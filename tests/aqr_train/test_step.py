@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +16,7 @@ from torch import nn
 from aqr_core.data import collate
 from aqr_core.errors import NonFiniteError
 from aqr_core.structures import Batch
+from aqr_train.callbacks.skips import SkippedUpdates
 from aqr_train.engines.plain import PlainEngine
 from aqr_train.precision import LossScale
 from aqr_train.settings import TrainSettings
@@ -113,3 +118,78 @@ def test_a_bad_loss_in_the_second_micro_batch_stops_the_whole_update(tmp_path: P
     with pytest.raises(NonFiniteError, match="loss_center is nan for samples token2, token3; .* of ToyDetector;"):
         step(batches(2), 1)
     assert all((a == b).all() for a, b in zip(model.parameters(), before, strict=True))
+
+
+def test_the_end_of_a_run_tells_how_many_updates_were_skipped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    step = train_step(Steep(1e9), tmp_path, precision="fp16", max_skipped=3)
+    step(batches(), 1)
+    step(batches(), 2)
+    resumed = train_step(Steep(1e9), tmp_path, precision="fp16", max_skipped=3)
+    resumed.engine.load_state_dict(step.engine.state_dict())
+    with pytest.raises(NonFiniteError, match="overflowed 3 times in a row"):  # also across a resume
+        resumed(batches(), 3)
+    trainer = SimpleNamespace(engine=step.engine, state=SimpleNamespace(step=10))
+    SkippedUpdates().on_fit_end(trainer)  # type: ignore[arg-type]
+    assert "fp16: 2 of 10 updates were skipped, the loss scale is 16384." in caplog.text
+
+
+# The same updates with and without a loss scale, and one that overflows.
+CHILD = """
+import importlib.util, sys
+
+spec = importlib.util.spec_from_file_location("toy", sys.argv[1])
+toy = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(toy)
+
+import torch
+from aqr_core.data import collate
+from aqr_train.engines import build_engine
+from aqr_train.precision import LossScale
+from aqr_train.processes import start_accelerator
+from aqr_train.settings import TrainSettings
+
+settings = TrainSettings(max_steps=1, accumulate=2, grad_clip=0.1)
+accelerator = start_accelerator(settings)
+data = toy.ToyDataset(12)
+
+
+def weights(scale, updates):
+    torch.manual_seed(0)
+    make = lambda model: torch.optim.AdamW(model.parameters(), lr=1e-2)
+    engine = build_engine("zero", accelerator, toy.ToyDetector(), make, settings, 2)
+    engine.loss_scale = scale
+    results = []
+    for first in range(0, 4 * updates, 4):
+        for half in (0, 2):
+            batch = collate([data[first + half], data[first + half + 1]])
+            engine.run(batch, last=half == 2)
+        results.append(engine.update())
+    return results, {name: value.clone() for name, value in engine.whole_parameters().items()}
+
+
+plain, expected = weights(None, 3)
+scaled, found = weights(LossScale(value=2.0**10), 3)
+assert [update.grad_norm for update in plain] == [update.grad_norm for update in scaled], (plain, scaled)
+assert all((expected[name] == found[name]).all() for name in expected)
+_, before = weights(None, 0)
+scale = LossScale(value=2.0**200)  # beyond float32
+(update,), found = weights(scale, 1)
+assert not update.applied and scale.value == 2.0**199 and scale.skipped == 1
+assert all((before[name] == found[name]).all() for name in before)
+assert not all((before[name] == expected[name]).all() for name in before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [2, 3])
+def test_a_loss_scale_changes_no_update_of_deepspeed(tmp_path: Path, stage: int) -> None:
+    pytest.importorskip("deepspeed")
+    script = tmp_path / "child.py"
+    script.write_text(CHILD)
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "1", str(script)]
+    environment = {**os.environ, "ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": str(stage)}
+    command.append(str(Path(__file__).with_name("conftest.py")))
+    environment["OMP_NUM_THREADS"] = "1"
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
