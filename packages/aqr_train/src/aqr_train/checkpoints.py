@@ -115,10 +115,12 @@ def _advise(folder: Path, bad: Path) -> str:
     return "no other checkpoint of this run is whole, start again in another --work-dir"
 
 
-def load_trained_weights(model: nn.Module, folder: Path) -> None:
-    """Put the weights that training goes on with in the place of their average, where that was published."""
-    if (folder / TRAINED).is_file():
-        model.load_state_dict(read_weights(folder / TRAINED), strict=False)
+def load_trained_weights(model: nn.Module, folder: Path) -> bool:
+    """Put the weights that training goes on with in the place of their average; False where none was published."""
+    if not (folder / TRAINED).is_file():
+        return False
+    model.load_state_dict(read_weights(folder / TRAINED), strict=False)
+    return True
 
 
 def read_trainer_state(folder: Path) -> dict[str, Any]:

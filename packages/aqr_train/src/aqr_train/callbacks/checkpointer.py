@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from aqr_core.checkpoint import save_checkpoint, sweep_unfinished, write_torch_file, write_weights
 from aqr_core.errors import CheckpointError
 from aqr_train.callbacks.base import Callback
-from aqr_train.checkpoints import LATEST, STATE, TRAINED, remove_old, step_folder, write_pointer
+from aqr_train.checkpoints import LATEST, STATE, TRAINED, read_pointer, remove_old, step_folder, write_pointer
 
 if TYPE_CHECKING:
     from aqr_train.step import StepResult
@@ -82,11 +82,13 @@ class Checkpointer(Callback):
             save_checkpoint(folder, model, self._config_text, meta, extra=add_state)
             write_pointer(folder.parent / LATEST, folder)
         except OSError as error:
-            needed = _size([model.state_dict(), trained, state])
-            free = shutil.disk_usage(trainer.work_dir).free
+            needed = _size([model.state_dict(), trained, state]) / 1e6
+            free = shutil.disk_usage(trainer.work_dir).free / 1e6
+            before, _ = read_pointer(folder.parent / LATEST)
+            go_on = f"continue with --resume, {before} is whole" if before else "start again"
             return (
-                f"{folder} cannot be written ({error.strerror or error}): it needs {needed} bytes and {free} are free; "
-                "make room and continue with --resume from the checkpoint before it, which is whole."
+                f"{folder} cannot be written ({error.strerror or error}): it takes {needed:.1f} MB and {free:.1f} MB "
+                f"are free; make room and {go_on}."
             )
         logger.info("Saved %s.", folder)
         remove_old(trainer.work_dir, trainer.state.step, trainer.settings.keep)
