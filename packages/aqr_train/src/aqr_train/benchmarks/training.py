@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     console = Console()
     if "overhead" in arguments.parts:
         config = load_config(arguments.overhead_config)
-        facts.append(f"overhead: {arguments.overhead_config} {arguments.overhead_steps} steps per round")
+        facts.append(f"overhead: {arguments.overhead_config}, {arguments.overhead_steps} steps per round")
         report = replace(report, overhead=measure_overhead(config, arguments.overhead_steps, arguments.rounds))
     if {"frozen", "data"} & set(arguments.parts):
         infos = arguments.infos or synthesise(arguments.dataroot)
