@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import signal
 import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -31,6 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from aqr_train.freezing.verify import verify_frozen
     from aqr_train.processes import start_accelerator
     from aqr_train.settings import TrainSettings, read_section
+    from aqr_train.stopping import Stopped
 
     if arguments.steps < 1:
         raise ConfigError(f"--steps is {arguments.steps}; it counts from 1, raise it.")
@@ -39,8 +43,15 @@ def run(arguments: argparse.Namespace) -> int:
         config["load_from"] = arguments.checkpoint
     if arguments.dataroot is not None:
         config["dataroot"] = arguments.dataroot
-    settings = read_section(TrainSettings, config, "train")
-    config["train"] = {**config["train"], "val_every": None, "picture_every": None, "trackers": ()}
+    # DDP would stop at a parameter that no loss depends on, which is a fault to be told here.
+    unneeded: dict[str, Any] = {
+        "val_every": None,
+        "picture_every": None,
+        "trackers": (),
+        "find_unused_parameters": True,
+    }
+    settings = replace(read_section(TrainSettings, config, "train"), **unneeded)
+    config["train"] = asdict(settings)
     accelerator = start_accelerator(settings)
     console = Console()
     if not console.is_terminal:
@@ -50,12 +61,16 @@ def run(arguments: argparse.Namespace) -> int:
             trainer = build_trainer(config, accelerator, Path(folder), console, load_initial=not arguments.random)
             found = verify_frozen(trainer, arguments.steps)
         if accelerator.is_main_process:
-            title = f"{arguments.config}: {found.steps} steps, {trainer.engine.kind}, {settings.precision}"
-            console.print(group_table(found, title))
+            how = f"{trainer.engine.kind}, {settings.precision}"
+            console.print(f"{arguments.config}: {found.steps} steps, {how}", highlight=False, soft_wrap=True)
+            console.print(group_table(found))
             for fault in found.faults:
                 console.print(f"fault: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
-            verdict = f"{len(found.faults)} faults." if found.faults else "Frozen is frozen, and all else learns."
+            count = len(found.faults)
+            verdict = f"{count} fault{'s'[: count > 1]}." if count else "Frozen is frozen, and all else learns."
             console.print(verdict, highlight=False)
+    except Stopped:
+        return 128 + signal.SIGTERM
     finally:
         accelerator.end_training()
     return int(bool(found.faults))
