@@ -23,6 +23,7 @@ from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer,
 from aqr_train.callbacks.best import BestCheckpoint
 from aqr_train.callbacks.ema import WeightAverage, check_average
 from aqr_train.callbacks.frozen import FrozenGuard
+from aqr_train.callbacks.skips import SkippedUpdates
 from aqr_train.checkpoints import find_checkpoint, load_trained_weights
 from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
@@ -106,6 +107,8 @@ def build_trainer(
         "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
     }
     callbacks: list[Callback] = [BestCheckpoint(), AqrMonitor(), ScalarLogger(), ProgressBar(console)]
+    if settings.precision == "fp16":
+        callbacks.append(SkippedUpdates())
     if settings.picture_every is not None and has_weights(model):
         callbacks.append(AqrPictures(ScenePixels.of(dataset)))
     if average is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import signal
+import sys
 from pathlib import Path
 
 from rich.console import Console
@@ -15,11 +16,13 @@ from aqr_core.errors import CheckpointError, ConfigError
 from aqr_train.assembly import build_trainer
 from aqr_train.checkpoints import FOLDER, LATEST, check_undamaged, find_checkpoint, latest_checkpoint
 from aqr_train.logs import RunLog
+from aqr_train.out_of_memory import explain, is_out_of_memory
 from aqr_train.plan import describe_plan
 from aqr_train.processes import start_accelerator
 from aqr_train.seeding import use_deterministic_kernels
 from aqr_train.settings import TrainSettings, read_section
 from aqr_train.stopping import Stopped
+from aqr_train.trainer import Trainer
 
 logger = logging.getLogger(__name__)
 _TERMINATED = 128 + signal.SIGTERM  # the exit code of a process that SIGTERM ended
@@ -56,6 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
     work_dir: Path = arguments.work_dir
     is_main = bool(accelerator.is_main_process)
     log = RunLog(None if arguments.dry_run else work_dir / "log.txt", is_main, console)
+    trainer: Trainer | None = None
     try:
         trainer = build_trainer(config, accelerator, work_dir, console, checkpoint=checkpoint)
         if arguments.dry_run:
@@ -80,9 +84,14 @@ def run(arguments: argparse.Namespace) -> int:
     except Stopped as stopped:
         logger.warning("%s Continue with --resume.", stopped)
         return _TERMINATED
+    except (RuntimeError, MemoryError) as error:
+        if trainer is None or not is_out_of_memory(error):
+            raise
+        raise explain(error, trainer) from error
     finally:
         log.close()
-        accelerator.end_training()
+        if sys.exc_info()[0] is None:  # a process that failed alone would wait for the others, which wait for it
+            accelerator.end_training()
     return 0
 
 
