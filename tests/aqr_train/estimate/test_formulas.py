@@ -20,7 +20,7 @@ from aqr_train.estimate.traffic import (
 )
 
 # 800 numbers train (3200 bytes), 1200 are frozen (8000 bytes together), on 4 processes (2000 and 800 bytes each).
-SIZE = ModelSize(trainable=800, frozen=1200, buffers=16, regathered=500)
+SIZE = ModelSize(trainable=800, frozen=1200, buffers=16, small=100, regathered=500)
 ZERO_BUCKET = 10  # numbers
 
 
@@ -31,8 +31,8 @@ ZERO_BUCKET = 10  # numbers
         ("DDP", StateMemory(8000, 3200, 0, 3200, 6400, 0, 16)),
         ("ZeRO-1", StateMemory(8000, 800, 0, 3200, 1600, 40, 16)),
         ("ZeRO-2", StateMemory(8000, 800, 0, 800, 1600, 40, 16)),
-        ("ZeRO-3", StateMemory(2000, 800, 6000, 800, 1600, 40, 16, host=8016)),
-        ("FSDP2", StateMemory(2000, 0, 6000, 800, 1600, 0, 16, host=8016)),
+        ("ZeRO-3", StateMemory(2000 + 400, 800, 8000 - 400, 800, 1600, 40, 16, host=8016)),
+        ("FSDP2", StateMemory(2000, 0, 8000, 800, 1600, 0, 16, host=8016)),
     ],
 )
 def test_states_of_every_engine(kind: str, expected: StateMemory) -> None:
@@ -56,7 +56,7 @@ def test_fsdp_keeps_whole_gradients_while_it_accumulates() -> None:
         ("DDP", 2 * 0.75 * 3200 + 0.75 * 16),
         ("ZeRO-1", 2 * 0.75 * 3200 + 0.75 * 3200),
         ("ZeRO-2", 2 * 2 * 0.75 * 3200 + 0.75 * 3200),
-        ("ZeRO-3", 2 * 0.75 * 8000 + 2 * 0.75 * 3200),
+        ("ZeRO-3", 0.75 * (2 * 7600 + 400) + 2 * 0.75 * 3200),
         ("FSDP2", 2 * 0.75 * (8000 + 2000) + 0.75 * 3200),
     ],
 )
@@ -67,7 +67,7 @@ def test_bytes_of_an_update_of_two_batches(kind: str, sent: float) -> None:
 def test_weights_given_up_after_the_forward_pass_are_gathered_again() -> None:
     once = estimate_traffic(SIZE, 4, Sharding("ZeRO-3"))
     again = estimate_traffic(SIZE, 4, Sharding("ZeRO-3", regather=True))
-    assert sent_per_rank(again, 4) - sent_per_rank(once, 4) == 0.75 * 8000
+    assert sent_per_rank(again, 4) - sent_per_rank(once, 4) == 0.75 * 7600
 
 
 def test_one_process_sends_nothing() -> None:
@@ -101,7 +101,7 @@ class _Detector(nn.Module):
 
 def test_size_of_a_model() -> None:
     # `third` (8) trains and is gathered again, and fetches `second` (6) ahead; the head is never given up.
-    assert ModelSize.of(_Detector()) == ModelSize(trainable=18, frozen=10, buffers=16, regathered=14)
+    assert ModelSize.of(_Detector()) == ModelSize(trainable=18, frozen=10, buffers=16, small=28, regathered=14)
 
 
 @pytest.mark.parametrize(

@@ -70,7 +70,8 @@ def compare(kind: str, world_size: int, config: str, overrides: Sequence[str], a
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", **_launcher(kind)}
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world_size)]
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world_size)]
+        command = [sys.executable, *(launcher if world_size > 1 else [])]
         command += ["-m", "aqr_train.estimate.measure", folder, config, *overrides, f"train.accumulate={accumulate}"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S)
         if done.returncode:

@@ -10,6 +10,7 @@ from aqr_core.errors import ConfigError
 from aqr_train.engines.sharded import units
 
 FLOAT = 4  # bytes; weights, gradients and moments are float32 in every engine, whatever the precision
+PERSISTENT = 100_000  # numbers; DeepSpeed's default
 
 
 @dataclass(frozen=True)
@@ -19,12 +20,14 @@ class ModelSize:
     Attributes:
         trainable, frozen: parameters that train and that do not.
         buffers: bytes of statistics and grids, on every process.
+        small: parameters in tensors that ZeRO-3 leaves whole (`stage3_param_persistence_threshold`).
         regathered: parameters of FSDP2's units that are gathered for the backward pass once more.
     """
 
     trainable: int
     frozen: int
     buffers: int = 0
+    small: int = 0
     regathered: int = 0
 
     @property
@@ -39,7 +42,8 @@ class ModelSize:
         for parameter in model.parameters():
             counts[parameter.requires_grad] += parameter.numel()
         buffers = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-        return cls(counts[True], counts[False], buffers, _regathered(model))
+        small = sum(p.numel() for p in model.parameters() if p.numel() <= PERSISTENT)
+        return cls(counts[True], counts[False], buffers, small, _regathered(model))
 
 
 def _regathered(model: nn.Module) -> int:

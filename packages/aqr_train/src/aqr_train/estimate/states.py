@@ -16,7 +16,7 @@ class StateMemory:
     Attributes:
         weights: parameters as the forward pass reads them, frozen ones included.
         copies: what an engine holds twice: DDP gradients, in its buckets; ZeRO weights, as the optimiser steps on them.
-        gathered: ZeRO-3 and FSDP2: most weights of other processes held at once.
+        gathered: ZeRO-3 and FSDP2: most weights put together at once, beside the own part of them.
         gradients: of the trainable parameters.
         moments: of the optimiser.
         buckets: room in which ZeRO collects gradients for the exchange.
@@ -55,19 +55,19 @@ def estimate_states(size: ModelSize, world_size: int, sharding: Sharding, *, acc
     stage = sharding.stage
     replica = whole + size.buffers  # on the host, for validation and checkpoints
     if sharding.kind == "FSDP2":
-        gathered = whole - part
         # Gradients are exchanged with the last batch of an update; until then they are whole.
         gradients = own if accumulate == 1 else trained
-        return StateMemory(part, 0, gathered, gradients, MOMENTS * own, 0, size.buffers, host=replica)
+        return StateMemory(part, 0, whole, gradients, MOMENTS * own, 0, size.buffers, host=replica)
     if stage == 0:
         buckets = trained if sharding.kind == "DDP" else 0
         return StateMemory(whole, buckets, 0, trained, MOMENTS * trained, 0, size.buffers)
     gradients = trained if stage == 1 else own
+    small = FLOAT * size.small
     moved = (1 + MOMENTS) * own + (own if stage == 3 else 2 * own)
     return StateMemory(
-        weights=part if stage == 3 else whole,
+        weights=part + small if stage == 3 else whole,
         copies=0 if sharding.offload else own,
-        gathered=whole - part if stage == 3 else 0,
+        gathered=whole - small if stage == 3 else 0,
         gradients=0 if sharding.offload and stage > 1 else gradients,
         moments=0 if sharding.offload else MOMENTS * own,
         buckets=FLOAT * sharding.bucket,

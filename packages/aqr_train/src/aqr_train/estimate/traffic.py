@@ -55,8 +55,10 @@ def estimate_traffic(
             Collective("gradients", REDUCE_SCATTER, trained),
         )
     if sharding.stage == 3:
-        again = accumulate * (whole if sharding.regather else 0)
-        gather = [Collective("weights, forward", ALL_GATHER, accumulate * whole)]
+        small = FLOAT * size.small
+        again = accumulate * (whole - small) if sharding.regather else 0
+        gather = [Collective("weights, forward", ALL_GATHER, accumulate * (whole - small))]
+        gather += [Collective("small weights, after the update", ALL_GATHER, small)] if small else []
         gather += [Collective("weights, backward", ALL_GATHER, again)] if again else []
         return (*gather, Collective("gradients", REDUCE_SCATTER, accumulate * trained))
     # DeepSpeed all-reduces in stage 2 too (`use_multi_rank_bucket_allreduce`), after every batch.
