@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,10 +24,13 @@ from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer,
 from aqr_train.callbacks.best import BestCheckpoint
 from aqr_train.callbacks.ema import WeightAverage, check_average
 from aqr_train.callbacks.frozen import FrozenGuard
+from aqr_train.callbacks.profiler import Profiler
 from aqr_train.callbacks.skips import SkippedUpdates
+from aqr_train.callbacks.trackers import Trackers
 from aqr_train.checkpoints import find_checkpoint, load_trained_weights
 from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
+from aqr_train.gradient_checkpointing import set_gradient_checkpointing
 from aqr_train.loader import steps_per_epoch
 from aqr_train.param_groups import Grouping, build_grouping
 from aqr_train.pictures.scene import ScenePixels, has_weights
@@ -35,6 +39,8 @@ from aqr_train.schedule import build_schedule
 from aqr_train.seeding import seed_all
 from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
 from aqr_train.trainer import Trainer
+
+logger = logging.getLogger(__name__)
 
 
 def build_dataset(
@@ -65,6 +71,7 @@ def build_trainer(
     console: Console,
     *,
     checkpoint: Path | None = None,
+    profile: bool = False,
     load_initial: bool = True,
 ) -> Trainer:
     """Everything a run needs, on the accelerator's device, ready to `fit`.
@@ -75,6 +82,7 @@ def build_trainer(
         work_dir: where the run writes.
         console: of the progress bar.
         checkpoint: folder whose run goes on, in the place of `load_from`.
+        profile: record a trace of the first steps.
         load_initial: False leaves the weights random where no run goes on.
     """
     seed = _seed(config)
@@ -86,14 +94,15 @@ def build_trainer(
     samples_per_step = data.batch_size * settings.accumulate * accelerator.num_processes
     load_initial = load_initial and checkpoint is None
     model, grouping = build_model(config, load_initial=load_initial, samples_per_step=samples_per_step)
+    set_gradient_checkpointing(model, settings.gradient_checkpointing)
     if checkpoint is not None:
         load_weights(model, checkpoint)
     average = None
     if settings.ema is not None:
         trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         average = WeightAverage(trained, settings.ema)  # at what the checkpoint publishes
-    if checkpoint is not None:
-        load_trained_weights(model, checkpoint)
+    if checkpoint is not None and load_trained_weights(model, checkpoint) and average is None:
+        logger.warning("The run goes on with the trained weights, without their average; set train.ema to keep it.")
     # From here on dropout draws its own numbers on each process.
     seed_all(seed + accelerator.process_index)
     dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
@@ -107,6 +116,10 @@ def build_trainer(
         "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
     }
     callbacks: list[Callback] = [BestCheckpoint(), AqrMonitor(), ScalarLogger(), ProgressBar(console)]
+    if settings.trackers:
+        callbacks.append(Trackers(settings.trackers, config))
+    if profile:
+        callbacks.append(Profiler())
     if settings.precision == "fp16":
         callbacks.append(SkippedUpdates())
     if settings.picture_every is not None and has_weights(model):

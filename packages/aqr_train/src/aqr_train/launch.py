@@ -14,6 +14,7 @@ from aqr_core.checkpoint import write_text
 from aqr_core.config import dump, load_config
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_train.assembly import build_trainer
+from aqr_train.callbacks.trackers import check_trackers
 from aqr_train.checkpoints import FOLDER, LATEST, check_undamaged, find_checkpoint, latest_checkpoint
 from aqr_train.logs import RunLog
 from aqr_train.out_of_memory import explain, is_out_of_memory
@@ -42,6 +43,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, help="replaces the config's seed")
     parser.add_argument("--deterministic", action="store_true", help="only kernels that repeat bit for bit")
+    parser.add_argument(
+        "--profile", action="store_true", help="record a trace of the first steps below WORK_DIR/profile"
+    )
     parser.add_argument("--dry-run", action="store_true", help="print the resolved config and the plan, then stop")
 
 
@@ -53,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.deterministic:
         use_deterministic_kernels()
     settings = read_section(TrainSettings, config, "train")
+    check_trackers(settings.trackers)
     checkpoint = _checkpoint_to_resume(arguments)
     accelerator = start_accelerator(settings)
     console = Console()
@@ -61,7 +66,9 @@ def run(arguments: argparse.Namespace) -> int:
     log = RunLog(None if arguments.dry_run else work_dir / "log.txt", is_main, console)
     trainer: Trainer | None = None
     try:
-        trainer = build_trainer(config, accelerator, work_dir, console, checkpoint=checkpoint)
+        trainer = build_trainer(
+            config, accelerator, work_dir, console, checkpoint=checkpoint, profile=arguments.profile
+        )
         if arguments.dry_run:
             if is_main:
                 console.print(dump(config), highlight=False, markup=False, soft_wrap=True)

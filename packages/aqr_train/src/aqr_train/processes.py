@@ -108,17 +108,18 @@ def _check_launch(asked: Scheme, settings: TrainSettings, env: Mapping[str, str]
 
 def _check_started(asked: Scheme, accelerator: Accelerator, env: Mapping[str, str]) -> None:
     kind = accelerator.distributed_type
-    expected = {DistributedType.DEEPSPEED} if asked.kind == "zero" else {DistributedType.NO}
-    if asked.kind != "zero" and asked.world_size > 1:
-        expected = {DistributedType.MULTI_CPU if asked.on_cpu else DistributedType.MULTI_GPU}
+    several = DistributedType.MULTI_CPU if asked.on_cpu else DistributedType.MULTI_GPU
+    expected = {DistributedType.DEEPSPEED} if asked.kind == "zero" else {several}
+    if asked.kind != "zero" and asked.world_size == 1:
+        expected.add(DistributedType.NO)  # torchrun starts a group of one
     if kind not in expected or accelerator.num_processes != asked.world_size:
         wanted = " or ".join(sorted(item.value for item in expected))
         raise ConfigError(
             f"{asked.world_size} processes were asked for ({wanted}), Accelerate runs {accelerator.num_processes} "
             f"({kind.value}); use a file of aqr_train/launchers with --config_file, or torchrun."
         )
-    if asked.kind == "fsdp2" and asked.world_size == 1:
-        raise ConfigError("FSDP2 shares weights out over processes and there is one; launch several, or without FSDP.")
+    if asked.kind == "fsdp2" and kind == DistributedType.NO:
+        raise ConfigError("FSDP2 needs a process group and there is none; start it with `accelerate launch`.")
     if asked.kind == "zero":
         plugin: Any = accelerator.state.deepspeed_plugin
         running = str(plugin.zero_stage)

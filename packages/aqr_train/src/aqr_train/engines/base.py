@@ -105,7 +105,7 @@ class Engine(ABC):
 
     @abstractmethod
     def edit(self, parameter: nn.Parameter, change: Callable[[], None]) -> None:
-        """Run `change`, which changes a parameter in place, so that the change lasts; collective."""
+        """Run `change`, which changes a parameter in place, entry by entry, so that the change lasts; collective."""
 
     @contextmanager
     def whole_model(self) -> Iterator[nn.Module]:

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
@@ -41,12 +40,9 @@ class ShardedEngine(Engine):
         self._replica = copy.deepcopy(model).requires_grad_(False)
         model.to(accelerator.device)
         mesh = init_device_mesh(accelerator.device.type, (accelerator.num_processes,))
-        # fully_shard takes no scalar; those few are kept whole and their gradients averaged here.
-        scalars = {parameter for parameter in model.parameters() if parameter.dim() == 0}
         for unit in units(model):
-            fully_shard(unit, mesh=mesh, ignored_params=scalars)
-        self.trained: FSDPModule = fully_shard(model, mesh=mesh, ignored_params=scalars)
-        self._scalars = [parameter for parameter in scalars if parameter.requires_grad]
+            fully_shard(unit, mesh=mesh)
+        self.trained: FSDPModule = fully_shard(model, mesh=mesh)
         self.names = {name: p for name, p in model.named_parameters() if p.requires_grad}
         self.optimizer = make_optimizer(model)
 
@@ -59,15 +55,8 @@ class ShardedEngine(Engine):
 
     def update(self) -> Update:
         """See `Engine`."""
-        for parameter in self._scalars:
-            if parameter.grad is not None:
-                dist.all_reduce(parameter.grad)
-                parameter.grad /= self.accelerator.num_processes
         gradients = [parameter.grad for parameter in self.names.values() if parameter.grad is not None]
-        sharded = [gradient for gradient in gradients if isinstance(gradient, DTensor)]
-        scalars = [gradient for gradient in gradients if not isinstance(gradient, DTensor)]
-        norms = [_whole(nn.utils.get_total_norm(part)) for part in (sharded, scalars) if part]
-        return clip_and_step(self, float(torch.stack(norms).norm()), gradients)
+        return clip_and_step(self, float(_whole(nn.utils.get_total_norm(gradients))), gradients)
 
     def whole_parameters(self) -> dict[str, Tensor]:
         """See `Engine`."""
@@ -97,15 +86,12 @@ class ShardedEngine(Engine):
             parameter = self.names[name]
             held: dict[str, Any] = {"step": moments["step"].clone()}
             for key in MOMENTS:
-                value = moments[key].to(self.accelerator.device, copy=True)
-                if isinstance(parameter, DTensor):
-                    value = distribute_tensor(value, parameter.device_mesh, parameter.placements)
-                held[key] = value
+                value = moments[key].to(self.accelerator.device)
+                held[key] = distribute_tensor(value, parameter.device_mesh, parameter.placements)
             self.optimizer.state[parameter] = held
 
     def edit(self, parameter: nn.Parameter, change: Callable[[], None]) -> None:
-        """See `Engine`; AQR's scale, the one parameter that is edited, is a scalar and thus whole."""
-        assert not isinstance(parameter, DTensor), "only parameters that are not sharded can be edited"
+        """See `Engine`; a change that looks at one entry at a time is the same on a shard."""
         change()
 
 

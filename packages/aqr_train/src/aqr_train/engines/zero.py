@@ -12,6 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from aqr_core.models.head.position import RayEmbedding
 from aqr_core.structures import Batch
 from aqr_train.engines.base import MOMENTS, Engine, OptimizerState, Update
 from aqr_train.precision import autocast
@@ -50,6 +51,8 @@ class ZeroEngine(Engine):
         accelerator.gradient_accumulation_steps = settings.accumulate
         # Stage 3 leaves no whole weights anywhere, so prediction and checkpoints need a model of their own.
         self._replica = copy.deepcopy(model).requires_grad_(False) if self.stage == 3 else None
+        if self.stage == 3:
+            _gather_what_is_read_from_outside(model)
         self._autocast_inside(model)
         self.trained, wrapped = accelerator.prepare(model, make_optimizer(model))
         self.zero: Any = wrapped.optimizer
@@ -184,6 +187,16 @@ class ZeroEngine(Engine):
             return losses
 
         model.forward = forward_in_precision
+
+
+def _gather_what_is_read_from_outside(model: nn.Module) -> None:
+    """Stage 3 gathers the weights of a module when that is called; `RayEmbedding` reads those of its first child."""
+    import deepspeed
+
+    for module in model.modules():
+        if isinstance(module, RayEmbedding):
+            for parameter in module[0].parameters():
+                deepspeed.zero.register_external_parameter(module, parameter)
 
 
 def shape_of(parameter: nn.Parameter) -> torch.Size:

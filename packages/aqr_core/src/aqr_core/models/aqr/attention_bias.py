@@ -81,7 +81,7 @@ class AttentionBiasGenerator(nn.Module):
         self.gaussian_sigma = gaussian_sigma
         self.fp16 = fp16
         self.attention_backend = check_backend(attention_backend)
-        initial = torch.tensor(float(bias_scale))
+        initial = torch.tensor([float(bias_scale)])  # one entry, no scalar: neither DeepSpeed nor FSDP2 shards scalars
         if learnable_scale:
             self.bias_scale = nn.Parameter(initial)
         else:
@@ -90,7 +90,7 @@ class AttentionBiasGenerator(nn.Module):
     @property
     def scale(self) -> Tensor:
         """() scale in use."""
-        return self.bias_scale.clamp(self.min_scale, self.max_scale)
+        return self.bias_scale.squeeze(0).clamp(self.min_scale, self.max_scale)
 
     @torch.no_grad()
     def clamp_scale_(self) -> None:

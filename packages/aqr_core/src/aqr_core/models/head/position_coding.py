@@ -43,7 +43,9 @@ class PositionCoding:
 
     def references(self, batch: int, denoising: Denoising | None) -> Tensor:
         """(B, S + Q, 3) reference points in fractions of the range: denoising slots, then queries."""
-        reference = self.reference_points.weight.expand(batch, -1, -1)
+        # Asked for by number, not read from the weight: what shards weights gathers them when their module is called.
+        numbers = torch.arange(self.reference_points.num_embeddings, device=self.reference_points.weight.device)
+        reference = self.reference_points(numbers).expand(batch, -1, -1)
         return reference if denoising is None else torch.cat([denoising.reference_points, reference], dim=1)
 
     def position_codes(
