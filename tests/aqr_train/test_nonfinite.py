@@ -163,7 +163,7 @@ def test_a_weight_that_was_bad_before_the_step_is_named(tmp_path: Path) -> None:
     with torch.no_grad():
         model.stem[0].weight[0, 0] = float("nan")
     message = stopped(model, toy_batch(), tmp_path)
-    assert "stem.0.weight was not finite before this step" in message and "an earlier checkpoint" in message
+    assert "weights were not finite before this step, stem.0.weight;" in message and "an earlier checkpoint" in message
 
 
 def test_a_full_disk_does_not_hide_what_was_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

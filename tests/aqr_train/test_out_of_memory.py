@@ -67,6 +67,12 @@ def test_what_is_switched_already_is_not_advised(train: Train, capsys: pytest.Ca
     assert not any(words in advice for words in ("batch_size", "bf16", "gradient_checkpointing", "ZeRO"))
 
 
+def test_a_model_that_does_not_fit(train: Train, capsys: pytest.CaptureFixture[str]) -> None:
+    train("run", "--cfg-options", f"model.width={2**50}", expect=2)
+    message = capsys.readouterr().err
+    assert "no memory left on cpu for model and optimiser" in message and "ZeRO-3" in message
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_loader_without_memory(train: Train, capsys: pytest.CaptureFixture[str], workers: int) -> None:
     options = ("data.train.type=HungryDataset", f"data.num_workers={workers}")

@@ -17,7 +17,7 @@ from aqr_train.assembly import build_trainer
 from aqr_train.callbacks.trackers import check_trackers
 from aqr_train.checkpoints import FOLDER, LATEST, check_undamaged, find_checkpoint, latest_checkpoint
 from aqr_train.logs import RunLog
-from aqr_train.out_of_memory import explain, is_out_of_memory
+from aqr_train.out_of_memory import explain, explain_start, is_out_of_memory
 from aqr_train.plan import describe_plan
 from aqr_train.processes import start_accelerator
 from aqr_train.seeding import use_deterministic_kernels
@@ -92,9 +92,9 @@ def run(arguments: argparse.Namespace) -> int:
         logger.warning("%s Continue with --resume.", stopped)
         return _TERMINATED
     except (RuntimeError, MemoryError) as error:
-        if trainer is None or not is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
-        raise explain(error, trainer) from error
+        raise (explain_start(accelerator.device) if trainer is None else explain(error, trainer)) from error
     finally:
         log.close()
         if sys.exc_info()[0] is None:  # a process that failed alone would wait for the others, which wait for it

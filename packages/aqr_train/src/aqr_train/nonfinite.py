@@ -160,7 +160,7 @@ class NonFiniteReport:
         wider = _WIDER[self._engine.settings.precision]
         action = f"look at these samples, or lower optimizer.lr or train.grad_clip{wider}"
         if self._bad_weights:
-            cause = f"{_some(self._bad_weights)} was not finite before this step"
+            cause = f"weights were not finite before this step, {_some(self._bad_weights)}"
             action = "go on from an earlier checkpoint with a lower optimizer.lr"
         elif inputs:
             cause = f"the input is not finite, {_some(inputs)}"

@@ -71,6 +71,15 @@ def explain(error: BaseException, trainer: Trainer) -> OutOfMemoryError:
     )
 
 
+def explain_start(device: torch.device) -> OutOfMemoryError:
+    """The error where model and optimiser do not fit, before the first step."""
+    return OutOfMemoryError(
+        f"There was no memory left on {device} for model and optimiser, which had used {peak_memory(device)[1]:.2f} of "
+        f"{_capacity(device):.2f} GiB{_others(device)}; free the device, choose another with CUDA_VISIBLE_DEVICES, or "
+        "share the weights out over more processes with ZeRO-3."
+    )
+
+
 def switches(trainer: Trainer, peak: float) -> list[Switch]:
     """What this run has not switched yet.
 

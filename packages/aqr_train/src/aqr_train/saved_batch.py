@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pickle
 import uuid
@@ -26,13 +27,18 @@ def save_batch(path: Path, batch: Batch, about: Mapping[str, Any]) -> None:
         path: its folder is made.
         batch: on any device.
         about: plain values and tensors that explain it.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     on_cpu = batch.to("cpu")
     record = {"format": FORMAT, "batch": {item.name: _own(getattr(on_cpu, item.name)) for item in fields(Batch)}}
+    written = io.BytesIO()  # torch itself would report a full disk as an error of its own kind
+    torch.save({**record, **about}, written)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:
-        torch.save({**record, **about}, unfinished)
+        unfinished.write_bytes(written.getvalue())
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
