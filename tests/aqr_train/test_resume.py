@@ -18,7 +18,7 @@ from forked_runs import Run, carry_out, traces  # noqa: E402
 TOLERANCE = {"rtol": 1e-3, "atol": 1e-4}
 FIXED_NORM = "optimizer.param_groups={'stem.*': {'norm_eval': True}}"  # statistics are of each process's samples
 ALL = ("train.save_every=4", "train.keep=0", FIXED_NORM)
-ZERO = {"ACCELERATE_USE_CPU": "", "ACCELERATE_USE_DEEPSPEED": "true"}
+ZERO = {"ACCELERATE_USE_CPU": "false", "ACCELERATE_USE_DEEPSPEED": "true"}
 FSDP = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 
 

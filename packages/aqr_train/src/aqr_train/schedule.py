@@ -68,25 +68,22 @@ class Cyclic:
 
 
 @dataclass(frozen=True)
-class Cosine:
-    """Linear warm-up over `warmup_steps`, then one cosine down to `min_ratio`; beta1 is constant."""
+class Constant:
+    """Linear warm-up over `warmup_steps`, then the rate as it is configured; beta1 is constant.
+
+    Step i of the warm-up has (i + 1) / (warmup_steps + 1) of the rate, so that the first one moves, too.
+    """
 
     total_steps: int
     warmup_steps: int = 0
-    min_ratio: float = 0.0
 
     def __post_init__(self) -> None:
         if not 0 <= self.warmup_steps:
             raise ConfigError(f"schedule.warmup_steps is {self.warmup_steps}; it must be 0 or more.")
-        if not 0 <= self.min_ratio <= 1:
-            raise ConfigError(f"schedule.min_ratio is {self.min_ratio}; it must lie in [0, 1].")
 
     def lr_factor(self, step: int) -> float:
         """See `Schedule`."""
-        if step < self.warmup_steps:
-            return (step + 1) / (self.warmup_steps + 1)
-        fraction = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
-        return _cosine(1.0, self.min_ratio, fraction)
+        return min(1.0, (step + 1) / (self.warmup_steps + 1))
 
     def beta1_factor(self, step: int) -> float:
         """See `Schedule`."""
@@ -97,7 +94,26 @@ class Cosine:
         return tuple(sorted({0, min(self.warmup_steps, self.total_steps - 1), self.total_steps - 1}))
 
 
-SCHEDULES: dict[str, type[Cyclic] | type[Cosine]] = {"cyclic": Cyclic, "cosine": Cosine}
+@dataclass(frozen=True)
+class Cosine(Constant):
+    """The warm-up of `Constant`, then one cosine down to `min_ratio`; beta1 is constant."""
+
+    min_ratio: float = 0.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.min_ratio <= 1:
+            raise ConfigError(f"schedule.min_ratio is {self.min_ratio}; it must lie in [0, 1].")
+
+    def lr_factor(self, step: int) -> float:
+        """See `Schedule`."""
+        if step < self.warmup_steps:
+            return super().lr_factor(step)
+        fraction = (step - self.warmup_steps) / max(1, self.total_steps - self.warmup_steps)
+        return _cosine(1.0, self.min_ratio, fraction)
+
+
+SCHEDULES: dict[str, type[Cyclic] | type[Constant]] = {"cyclic": Cyclic, "cosine": Cosine, "constant": Constant}
 
 
 def build_schedule(config: Mapping[str, Any], total_steps: int) -> Schedule:
