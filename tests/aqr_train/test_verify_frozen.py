@@ -32,7 +32,7 @@ class BrokenToy(Toy):  # type: ignore[misc, valid-type]
     def __init__(self, how: str) -> None:
         super().__init__()
         self.how = how
-        if how == "unused":
+        if "unused" in how:
             self.spare = nn.Linear(2, 2)
         if how == "silenced":  # the slope of relu at -1 is 0
             self.gate = nn.Parameter(torch.tensor([-1.0]))
@@ -42,7 +42,7 @@ class BrokenToy(Toy):  # type: ignore[misc, valid-type]
     def forward(self, batch: Batch) -> dict[str, torch.Tensor]:
         if self.how == "norm trains":
             self.stem[1].training = True
-        if self.how == "weights drift":
+        if "weights drift" in self.how:
             local_part(self.stem[0].weight).add_(0.125)
         if self.how == "has a graph":
             self.stem[0].requires_grad_(True)
@@ -203,20 +203,15 @@ LAUNCHES = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", LAUNCHES)
-@pytest.mark.parametrize(
-    ("how", "fault"),
-    [
-        ("weights drift", "stem.0.weight is frozen and changed by up to 3.8e-01."),
-        ("unused", "spare.weight trains, but"),
-    ],
-)
-def test_two_processes_find_the_same_faults(kind: str, how: str, fault: str, toy_config: Path, tmp_path: Path) -> None:
+def test_two_processes_find_the_same_faults(kind: str, toy_config: Path, tmp_path: Path) -> None:
     script = tmp_path / "child.py"
     script.write_text(CHILD)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(script)]
-    command += [str(Path(__file__).with_name("conftest.py")), __file__, "verify-frozen", str(toy_config), *broken(how)]
+    command += [str(Path(__file__).with_name("conftest.py")), __file__, "verify-frozen", str(toy_config)]
+    command += broken("weights drift, unused")
     environment = {**os.environ, **LAUNCHES[kind], "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1, done.stderr
-    assert f": 3 steps, {kind}, fp32" in done.stdout and f"fault: {fault}" in done.stdout
-    assert done.stdout.count(" fault.") == 1  # one process prints
+    assert done.stdout.count(f": 3 steps, {kind}, fp32") == 1  # one process prints
+    assert "fault: stem.0.weight is frozen and changed by up to 3.8e-01." in done.stdout
+    assert "fault: spare.weight trains, but" in done.stdout

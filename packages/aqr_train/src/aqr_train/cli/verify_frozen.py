@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         if accelerator.is_main_process:
             how = f"{trainer.engine.kind}, {settings.precision}"
             console.print(f"{arguments.config}: {found.steps} steps, {how}", highlight=False, soft_wrap=True)
-            console.print(group_table(found))
+            console.print("", group_table(found), "", sep="\n")
             for fault in found.faults:
                 console.print(f"fault: {fault}", style="red", markup=False, highlight=False, soft_wrap=True)
             count = len(found.faults)

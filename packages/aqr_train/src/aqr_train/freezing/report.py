@@ -15,7 +15,14 @@ def group_table(found: Verification) -> Table:
     """One row per group, at most a hundred columns wide; its last two columns are the largest changes."""
     names = ("tensors", "numbers", "trains", "lr", "decay", "norms", "weights", "buffers")
     columns = [Column(name, justify="right", no_wrap=True) for name in names]
-    table = Table(Column("group", no_wrap=True), *columns, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table = Table(
+        Column("group", no_wrap=True),
+        *columns,
+        box=box.SIMPLE_HEAD,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
     for row in found.rows:
         group = row.group
         rates = ("-", "-") if group.frozen else (f"{row.lr:.1e}", f"{group.weight_decay:.1e}")
