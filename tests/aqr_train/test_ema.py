@@ -5,16 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
 from aqr_core.checkpoint import read_weights
-from aqr_core.errors import ConfigError
 from aqr_train import assembly
-from aqr_train.callbacks.ema import WeightAverage, check_average
+from aqr_train.callbacks.ema import WeightAverage
 from aqr_train.checkpoints import FOLDER, TRAINED, latest_checkpoint, read_trainer_state
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -103,20 +101,6 @@ def test_starting_and_giving_up_the_average_in_a_resumed_run(train: Train) -> No
     stopped = train("stopped", "--resume", str(started), "--cfg-options", "train.max_steps=12")
     assert not (stopped / FOLDER / "step_0000012" / TRAINED).exists() and (stopped / FOLDER).is_dir()
     assert "goes on with the trained weights, without their average" in (stopped / "log.txt").read_text()
-
-
-def test_an_average_of_shards_is_refused_before_data_is_loaded() -> None:
-    def accelerator(stage: int | None) -> SimpleNamespace:
-        plugin = None if stage is None else SimpleNamespace(zero_stage=stage)
-        return SimpleNamespace(state=SimpleNamespace(deepspeed_plugin=plugin))
-
-    for scheme, stage in (("plain", None), ("zero", 1), ("zero", 2)):
-        check_average(scheme, accelerator(stage), 0.9)
-    check_average("fsdp2", accelerator(None), None)
-    with pytest.raises(ConfigError, match="train.ema is 0.9, but FSDP2 leaves no process with whole weights"):
-        check_average("fsdp2", accelerator(None), 0.9)
-    with pytest.raises(ConfigError, match="but ZeRO-3 leaves no process .* use DDP, ZeRO-1 or ZeRO-2"):
-        check_average("zero", accelerator(3), 0.9)
 
 
 @pytest.mark.slow
