@@ -22,19 +22,20 @@ from aqr_core.registry import DATASETS, build
 from aqr_train import __version__ as train_version
 from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
 from aqr_train.callbacks.best import BestCheckpoint
-from aqr_train.callbacks.ema import WeightAverage, check_average
+from aqr_train.callbacks.ema import WeightAverage
 from aqr_train.callbacks.frozen import FrozenGuard
 from aqr_train.callbacks.profiler import Profiler
 from aqr_train.callbacks.skips import SkippedUpdates
 from aqr_train.callbacks.trackers import Trackers
 from aqr_train.checkpoints import find_checkpoint, load_trained_weights
+from aqr_train.conflicts import check_conflicts
 from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
 from aqr_train.gradient_checkpointing import set_gradient_checkpointing
 from aqr_train.loader import steps_per_epoch
 from aqr_train.param_groups import Grouping, build_grouping
 from aqr_train.pictures.scene import ScenePixels, has_weights
-from aqr_train.processes import Scheme
+from aqr_train.processes import Scheme, engine_kind
 from aqr_train.schedule import build_schedule
 from aqr_train.seeding import seed_all
 from aqr_train.settings import DataSettings, OptimizerSettings, TrainSettings, read_section
@@ -88,8 +89,8 @@ def build_trainer(
     seed = _seed(config)
     data = read_section(DataSettings, config, "data")
     settings = read_section(TrainSettings, config, "train")
-    scheme = Scheme.asked().kind
-    check_average(scheme, accelerator, settings.ema)
+    scheme = Scheme.asked()
+    check_conflicts(config, settings, engine_kind(scheme, accelerator), accelerator.device.type)
     seed_all(seed)  # the same initial weights on every process
     samples_per_step = data.batch_size * settings.accumulate * accelerator.num_processes
     load_initial = load_initial and checkpoint is None
@@ -141,7 +142,7 @@ def build_trainer(
         callbacks.append(Evaluator(evaluation))
     callbacks.append(FrozenGuard())  # behind the checkpointer: what it refuses is saved
     trainer = Trainer(
-        build_engine(scheme, accelerator, model, grouping.make_optimizer, settings, data.batch_size),
+        build_engine(scheme.kind, accelerator, model, grouping.make_optimizer, settings, data.batch_size),
         dataset,
         collate,
         grouping=grouping,

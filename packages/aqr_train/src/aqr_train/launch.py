@@ -21,7 +21,7 @@ from aqr_train.out_of_memory import explain, explain_start, is_out_of_memory
 from aqr_train.plan import describe_plan
 from aqr_train.processes import start_accelerator
 from aqr_train.seeding import use_deterministic_kernels
-from aqr_train.settings import TrainSettings, read_section
+from aqr_train.settings import OptimizerSettings, TrainSettings, read_section
 from aqr_train.stopping import Stopped
 from aqr_train.trainer import Trainer
 
@@ -57,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.deterministic:
         use_deterministic_kernels()
     settings = read_section(TrainSettings, config, "train")
+    optimizer = read_section(OptimizerSettings, config, "optimizer")
     check_trackers(settings.trackers)
     checkpoint = _checkpoint_to_resume(arguments)
     accelerator = start_accelerator(settings)
@@ -72,7 +73,9 @@ def run(arguments: argparse.Namespace) -> int:
         if arguments.dry_run:
             if is_main:
                 console.print(dump(config), highlight=False, markup=False, soft_wrap=True)
-                console.print("\n".join(describe_plan(trainer)), highlight=False, markup=False, soft_wrap=True)
+                console.print(
+                    "\n".join(describe_plan(trainer, optimizer)), highlight=False, markup=False, soft_wrap=True
+                )
             return 0
         if trainer.is_finished:
             logger.warning(
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             if is_main:
                 work_dir.mkdir(parents=True, exist_ok=True)
                 write_text(work_dir / "config.py", dump(config))
-            for line in describe_plan(trainer):
+            for line in describe_plan(trainer, optimizer):
                 logger.info(line)
         trainer.fit()  # also where nothing is left: a last validation may have been killed
     except Stopped as stopped:

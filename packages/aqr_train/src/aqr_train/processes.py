@@ -43,6 +43,16 @@ class Scheme:
         return cls(kind, int(env.get("WORLD_SIZE", "1")), on_cpu)
 
 
+def engine_kind(scheme: Scheme, accelerator: Accelerator) -> str:
+    """'one process', 'DDP', 'ZeRO-1', 'ZeRO-2', 'ZeRO-3' or 'FSDP2'."""
+    if scheme.kind == "zero":
+        plugin: Any = accelerator.state.deepspeed_plugin
+        return f"ZeRO-{plugin.zero_stage}"
+    if scheme.kind == "fsdp2":
+        return "FSDP2"
+    return "DDP" if accelerator.num_processes > 1 else "one process"
+
+
 def start_accelerator(settings: TrainSettings, environment: Mapping[str, str] | None = None) -> Accelerator:
     """An accelerator whose processes, kind, ZeRO stage and precision are what was asked for.
 

@@ -77,7 +77,11 @@ class TrainStep:
             self._after_update()
         else:
             self._skip(update, seen, step)
-        losses = {name: torch.stack([micro.losses[name] for micro in seen]).mean() for name in seen[0].losses}
+        names = dict.fromkeys(name for micro in seen for name in micro.losses)  # denoising needs boxes
+        losses = {
+            name: torch.stack([micro.losses[name] for micro in seen if name in micro.losses]).sum() / accumulate
+            for name in names
+        }
         samples = sum(len(micro.batch) for micro in seen) * self.engine.accelerator.num_processes
         return StepResult(losses, update.grad_norm, not update.applied, samples, stop)
 

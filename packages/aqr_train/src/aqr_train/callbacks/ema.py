@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
-from accelerate import Accelerator
 from torch import Tensor, nn
 
-from aqr_core.errors import ConfigError
 from aqr_train.callbacks.base import Callback
 
 if TYPE_CHECKING:
@@ -78,18 +76,3 @@ class WeightAverage(Callback):
     def _exchange(self) -> None:
         for index, parameter in enumerate(self._parameters.values()):
             parameter.data, self._average[index] = self._average[index], parameter.data
-
-
-def check_average(scheme: str, accelerator: Accelerator, decay: float | None) -> None:
-    """Refuse an average of weights that no process holds whole.
-
-    Raises:
-        ConfigError: under ZeRO-3 or FSDP2.
-    """
-    plugin = accelerator.state.deepspeed_plugin if scheme == "zero" else None
-    sharded = "FSDP2" if scheme == "fsdp2" else "ZeRO-3" if plugin is not None and plugin.zero_stage == 3 else None
-    if decay is not None and sharded is not None:
-        raise ConfigError(
-            f"train.ema is {decay}, but {sharded} leaves no process with whole weights to average; set train.ema to "
-            "None, or use DDP, ZeRO-1 or ZeRO-2."
-        )

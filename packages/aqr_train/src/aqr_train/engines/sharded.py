@@ -83,7 +83,7 @@ class ShardedEngine(Engine):
     def load_optimizer_state(self, state: OptimizerState) -> None:
         """See `Engine`."""
         for name, moments in state.items():
-            parameter = self.names[name]
+            parameter: Any = self.names[name]  # a DTensor
             held: dict[str, Any] = {"step": moments["step"].clone()}
             for key in MOMENTS:
                 value = moments[key].to(self.accelerator.device)

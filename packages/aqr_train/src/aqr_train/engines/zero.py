@@ -18,6 +18,9 @@ from aqr_train.engines.base import MOMENTS, Engine, OptimizerState, Update
 from aqr_train.precision import autocast
 from aqr_train.settings import TrainSettings
 
+# Numbers exchanged at once: 100 MB; DeepSpeed's own half a billion would take 2 GB of every process.
+BUCKET = 25_000_000
+
 
 class ZeroEngine(Engine):
     """Moments (stage 1), gradients (2) and weights (3) are shared out over the processes.
@@ -41,6 +44,10 @@ class ZeroEngine(Engine):
         assert plugin is not None
         self.stage = int(plugin.zero_stage)
         self.kind = f"ZeRO-{self.stage}"
+        zero_settings = plugin.deepspeed_config["zero_optimization"]
+        for bucket in ("reduce_bucket_size", "allgather_bucket_size"):
+            if zero_settings.get(bucket, "auto") == "auto":
+                zero_settings[bucket] = BUCKET
         plugin.deepspeed_config.update(
             train_micro_batch_size_per_gpu=batch_size,
             gradient_accumulation_steps=settings.accumulate,

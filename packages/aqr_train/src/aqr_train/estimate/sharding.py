@@ -8,6 +8,7 @@ from torch import nn
 
 from aqr_core.errors import ConfigError
 from aqr_train.engines.sharded import units
+from aqr_train.engines.zero import BUCKET
 
 FLOAT = 4  # bytes; weights, gradients and moments are float32 in every engine, whatever the precision
 PERSISTENT = 100_000  # numbers; DeepSpeed's default
@@ -65,14 +66,14 @@ class Sharding:
     Attributes:
         kind: 'one process', 'DDP', 'ZeRO-1', 'ZeRO-2', 'ZeRO-3' or 'FSDP2', as `Engine.kind` says it.
         offload: ZeRO only: moments, and the weights they belong to, in the memory of the host.
-        bucket: ZeRO only: `reduce_bucket_size` of DeepSpeed, in numbers; its default.
+        bucket: ZeRO only: `reduce_bucket_size` of DeepSpeed, in numbers; as the engine sets it.
         regather: ZeRO-3 only: weights are given up after the forward pass. DeepSpeed does that where the model has more
             parameters than `stage3_max_live_parameters` or `stage3_max_reuse_distance`, by default 1e9 both.
     """
 
     kind: str
     offload: bool = False
-    bucket: int = 500_000_000
+    bucket: int = BUCKET
     regather: bool = False
 
     @classmethod
