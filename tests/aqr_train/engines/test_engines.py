@@ -37,7 +37,8 @@ dataroot = "{root}"
 data = dict(num_workers=0, train=dict(infos="infos_mini_train.jsonl"), val=dict(infos="infos_mini_val.jsonl"))
 optimizer = dict(param_groups={{"pts_bbox_head.shared_conv.*": dict(lr_mult=0.5, norm_eval=True)}})
 train = dict(
-    max_steps=4, accumulate=2, gradient_checkpointing=True, val_every=0, picture_every=0, log_every=1, save_every=2, keep=0
+    max_steps=4, accumulate=2, gradient_checkpointing=True, val_every=0, picture_every=0, log_every=1, save_every=2,
+    keep=0
 )
 schedule = dict(warmup_steps=2)
 """

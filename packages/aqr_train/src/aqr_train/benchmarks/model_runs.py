@@ -141,4 +141,3 @@ def _timed(model: nn.Module, run: Run, device: torch.device) -> dict[str, float]
 def _percentiles(seconds: Iterable[float]) -> tuple[float, float]:
     p50, p95 = np.percentile(list(seconds), (50, 95))
     return float(p50), float(p95)
-
