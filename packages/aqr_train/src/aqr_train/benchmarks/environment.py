@@ -16,7 +16,7 @@ from aqr_train import __version__ as train_version
 def describe_environment(device: torch.device) -> list[str]:
     """Device, threads, versions, commit and date."""
     lines = [
-        f"device: {_device_name(device)}",
+        f"device: {device_name(device)}",
         f"versions: aqr_core {core_version}, aqr_train {train_version}, torch {torch.__version__}, "
         f"Python {platform.python_version()}",
         f"commit: {_commit()}",
@@ -29,7 +29,8 @@ def describe_environment(device: torch.device) -> list[str]:
     return lines
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The model of the GPU, or of the CPU with the threads that torch takes."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     return f"{_cpu_name()}, {torch.get_num_threads()} threads of torch"

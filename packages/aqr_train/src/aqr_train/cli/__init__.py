@@ -1,7 +1,7 @@
 """The `aqr` command: one file per verb, imported when it is called.
 
-Exit codes: 0 done, 1 a check failed (`doctor`, `convert`, `verify-frozen`), 2 an error of the user's making, told in
-one sentence, 130 interrupted from the keyboard.
+Exit codes: 0 done, 1 a check failed (`doctor`, `convert`, `verify-frozen`, `dist-check`), 2 an error of the user's
+making, told in one sentence, 130 interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ VERBS = {
     "show": "draw what a model does",
     "benchmark": "measure the loader, the model, or what AQR costs",
     "estimate": "tell the memory of a training run and the bytes it sends, before it is made",
+    "dist-check": "tell whether the processes of a launch are what was asked for, and what their links carry",
     "verify-frozen": "make a few training steps and tell what they changed",
     "convert": "write weights of any origin as a checkpoint folder",
     "doctor": "show versions, backends and data, and what would fail",
