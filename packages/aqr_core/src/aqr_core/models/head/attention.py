@@ -9,6 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from aqr_core.errors import ConfigError
+from aqr_core.models.head.dropped_attention import attend_with_dropout
+from aqr_core.models.precision import HALF
 from aqr_core.registry import MODELS
 
 
@@ -53,6 +55,8 @@ def attend(
             )
         return bias.attend(query, key, value)
     allowed = None if mask is None else ~mask
+    if dropout and query.device.type == "cpu" and query.dtype not in HALF:
+        return attend_with_dropout(query, key, value, allowed, dropout)
     return F.scaled_dot_product_attention(query, key, value, attn_mask=allowed, dropout_p=dropout)
 
 
