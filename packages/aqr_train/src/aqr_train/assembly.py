@@ -96,26 +96,13 @@ def build_trainer(
     load_initial = load_initial and checkpoint is None
     model, grouping = build_model(config, load_initial=load_initial, samples_per_step=samples_per_step)
     set_gradient_checkpointing(model, settings.gradient_checkpointing)
-    if checkpoint is not None:
-        load_weights(model, checkpoint)
-    average = None
-    if settings.ema is not None:
-        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-        average = WeightAverage(trained, settings.ema)  # at what the checkpoint publishes
-    if checkpoint is not None and load_trained_weights(model, checkpoint) and average is None:
-        logger.warning("The run goes on with the trained weights, without their average; set train.ema to keep it.")
+    average = _load_checkpoint(model, settings, checkpoint)
     # From here on dropout draws its own numbers on each process.
     seed_all(seed + accelerator.process_index)
     dataset = build_dataset(config, data.train, seed=seed, test_mode=False)
     if len(dataset) == 0:
         raise ConfigError("data.train holds no sample; check its infos.")
     check_classes(model, dataset)
-    per_epoch = steps_per_epoch(len(dataset), samples_per_step)
-    meta = {
-        "classes": list(getattr(dataset, "classes", ())),
-        "seed": seed,
-        "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
-    }
     callbacks: list[Callback] = [BestCheckpoint(), AqrMonitor(), ScalarLogger(), ProgressBar(console)]
     if settings.trackers:
         callbacks.append(Trackers(settings.trackers, config))
@@ -127,26 +114,17 @@ def build_trainer(
         callbacks.append(AqrPictures(ScenePixels.of(dataset)))
     if average is not None:
         callbacks.append(average)  # behind AqrMonitor, which edits the weights after an update
-    callbacks.append(Checkpointer(dump(config), meta))  # stores what the ones before it have counted
+    callbacks.append(Checkpointer(dump(config), _meta(dataset, seed)))  # stores what the ones before it have counted
     if data.val is not None and settings.val_every is not None:
-        val_set = build_dataset(config, data.val, seed=seed, test_mode=True)
-        check_classes(model, val_set)
-        evaluation = DatasetEvaluation(
-            val_set,
-            collate,
-            accelerator,
-            batch_size=data.batch_size,
-            num_workers=data.num_workers,
-            precision=settings.precision,
-        )
-        callbacks.append(Evaluator(evaluation))
+        callbacks.append(Evaluator(_evaluation(config, model, accelerator, data, settings, seed)))
     callbacks.append(FrozenGuard())  # behind the checkpointer: what it refuses is saved
+    total_steps = settings.total_steps(steps_per_epoch(len(dataset), samples_per_step))
     trainer = Trainer(
         build_engine(scheme.kind, accelerator, model, grouping.make_optimizer, settings, data.batch_size),
         dataset,
         collate,
         grouping=grouping,
-        schedule=build_schedule(config.get("schedule", {}), settings.total_steps(per_epoch)),
+        schedule=build_schedule(config.get("schedule", {}), total_steps),
         data=data,
         settings=settings,
         callbacks=callbacks,
@@ -157,6 +135,49 @@ def build_trainer(
     if checkpoint is not None:
         trainer.resume(checkpoint)
     return trainer
+
+
+def _load_checkpoint(model: nn.Module, settings: TrainSettings, checkpoint: Path | None) -> WeightAverage | None:
+    """The weights of a run that goes on; the average starts at what its checkpoint publishes."""
+    if checkpoint is not None:
+        load_weights(model, checkpoint)
+    average = None
+    if settings.ema is not None:
+        trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        average = WeightAverage(trained, settings.ema)
+    if checkpoint is not None and load_trained_weights(model, checkpoint) and average is None:
+        logger.warning("The run goes on with the trained weights, without their average; set train.ema to keep it.")
+    return average
+
+
+def _meta(dataset: object, seed: int) -> dict[str, Any]:
+    """What identifies a checkpoint beside step and epoch."""
+    return {
+        "classes": list(getattr(dataset, "classes", ())),
+        "seed": seed,
+        "packages": {"aqr_core": core_version, "aqr_train": train_version, "torch": torch.__version__},
+    }
+
+
+def _evaluation(
+    config: Mapping[str, Any],
+    model: nn.Module,
+    accelerator: Accelerator,
+    data: DataSettings,
+    settings: TrainSettings,
+    seed: int,
+) -> DatasetEvaluation:
+    assert data.val is not None
+    dataset = build_dataset(config, data.val, seed=seed, test_mode=True)
+    check_classes(model, dataset)
+    return DatasetEvaluation(
+        dataset,
+        collate,
+        accelerator,
+        batch_size=data.batch_size,
+        num_workers=data.num_workers,
+        precision=settings.precision,
+    )
 
 
 def build_model(

@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -97,7 +97,7 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _endless(data: LoaderData, batch_size: int, workers: int, *, on_cuda: bool) -> Iterator[Any]:
+def _endless(data: LoaderData, batch_size: int, workers: int, *, on_cuda: bool) -> Generator[Any, None, None]:
     for epoch in itertools.count():
         data.dataset.set_epoch(epoch)
         order = EpochBatches(len(data.dataset), batch_size, seed=0, epoch=epoch)
