@@ -24,7 +24,7 @@ from aqr_train.dist_check.roll_call import RollCall, open_store
 from aqr_train.processes import Scheme, engine_kind, start_accelerator
 from aqr_train.settings import TrainSettings
 
-_WIDTH = 120  # of tables in a file or pipe
+_WIDTH = 100  # of tables in a file or pipe
 
 
 def check_processes(precision: str, timeout_s: float) -> int:

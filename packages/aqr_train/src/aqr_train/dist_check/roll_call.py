@@ -18,7 +18,7 @@ from torch.distributed import (  # type: ignore[attr-defined] # which its __all_
     HashStore,
     PrefixStore,
     Store,
-    rendezvous,
+    TCPStore,
 )
 
 _GRACE_S = 3.0  # the launcher ends all processes once one has ended, so the one that speaks must be the first
@@ -45,12 +45,22 @@ def open_store(world_size: int, timeout_s: float) -> Store:
     """
     if world_size == 1:
         return HashStore()
+    host, port, rank = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), int(os.environ["RANK"])
+    launcher_serves = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"  # else rank 0 does
     try:
-        store, _, _ = next(iter(rendezvous("env://", timeout=timedelta(seconds=timeout_s))))
+        # As torch opens it, and shared with torch on rank 0, but torch waits for all and does not tell who is missing.
+        store = TCPStore(
+            host,
+            port,
+            world_size,
+            is_master=rank == 0 and not launcher_serves,
+            timeout=timedelta(seconds=timeout_s),
+            wait_for_workers=False,
+            multi_tenant=True,
+        )
     except DistError as error:
-        where = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         raise Unanswered(
-            f"Rank {os.environ['RANK']} does not meet the others at {where} within {timeout_s:g} s; check that the "
+            f"Rank {rank} does not meet the others at {host}:{port} within {timeout_s:g} s; check that the "
             "first node is up, that its name resolves and that the port is open.",
             tell=True,
         ) from error
