@@ -75,6 +75,7 @@ def start_accelerator(settings: TrainSettings, environment: Mapping[str, str] | 
         # Without it DeepSpeed opens a group of its own, in which Accelerate sees one process on every rank.
         handlers.append(InitProcessGroupKwargs(backend="gloo"))
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it warns on every process that it found no GPU
+        _leave_exchange_to_gloo()
     # With DeepSpeed, asking for the CPU would turn it into plain DDP.
     cpu = asked.on_cpu and asked.kind != "zero"
     with _without_fsdp():  # which torch does for us, see engines.sharded
@@ -143,6 +144,17 @@ def _check_started(asked: Scheme, accelerator: Accelerator, env: Mapping[str, st
                 f"The DeepSpeed config enables '{half[0]}', which rounds the weights themselves; remove it and set "
                 "train.precision, which keeps them in float32."
             )
+
+
+def _leave_exchange_to_gloo() -> None:
+    """Keep DeepSpeed from compiling an exchange through shared memory when it starts on a CPU.
+
+    It takes the better part of a minute, again for every environment, and a run that is killed meanwhile leaves a lock
+    for which all later ones wait without end.
+    """
+    from deepspeed import ops
+
+    ops.__compatible_ops__["deepspeed_shm_comm"] = False
 
 
 @contextmanager
