@@ -58,7 +58,11 @@ class OptimizerSettings:
             raise ConfigError(f"optimizer.lr is {self.lr}; it must be above 0.")
         if not self.weight_decay >= 0:
             raise ConfigError(f"optimizer.weight_decay is {self.weight_decay}; it must be 0 or more.")
-        _whole("optimizer.base_batch_size", self.base_batch_size, 1)
+        if len(self.betas) != 2 or not all(0 <= beta < 1 for beta in self.betas):
+            raise ConfigError(
+                f"optimizer.betas is {self.betas}; give two numbers from 0 to below 1, such as (0.9, 0.999)."
+            )
+        _whole("optimizer.base_batch_size", self.base_batch_size, 1, or_none=True)
 
     def scaled_lr(self, samples: int) -> float:
         """The rate for an update of this many samples."""
@@ -112,15 +116,14 @@ class TrainSettings:
                 f"train.max_steps is {self.max_steps} and train.epochs is {self.epochs}; set one and leave the "
                 "other None."
             )
-        _whole("train.max_steps", self.max_steps, 1)
-        _whole("train.epochs", self.epochs, 1)
-        _whole("train.log_every", self.log_every, 1)
-        _whole("train.val_every", self.val_every, 0)
-        _whole("train.picture_every", self.picture_every, 0)
-        _whole("train.save_every", self.save_every, 0)
-        _whole("train.keep", self.keep, 0)
-        _whole("train.accumulate", self.accumulate, 1)
-        _whole("train.max_skipped", self.max_skipped, 1)
+        for name in ("max_steps", "epochs"):
+            _whole(f"train.{name}", getattr(self, name), 1, or_none=True)
+        for name in ("val_every", "picture_every"):
+            _whole(f"train.{name}", getattr(self, name), 0, or_none=True)
+        for name in ("log_every", "accumulate", "max_skipped"):
+            _whole(f"train.{name}", getattr(self, name), 1)
+        for name in ("save_every", "keep"):
+            _whole(f"train.{name}", getattr(self, name), 0)
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"train.ema is {self.ema}; it must lie between 0 and 1, such as 0.9998, or be None.")
         if self.grad_clip is not None and not self.grad_clip > 0:
@@ -152,8 +155,8 @@ def read_section(cls: type[Section], config: Mapping[str, Any], name: str) -> Se
         raise ConfigError(f"The config section '{name}' is incomplete or holds a wrong type: {error}.") from error
 
 
-def _whole(name: str, value: int | None, least: int) -> None:
-    if value is None:
+def _whole(name: str, value: object, least: int, *, or_none: bool = False) -> None:
+    if value is None and or_none:
         return
-    if not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value}; it must be a whole number from {least}.")
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value}; it must be a whole number from {least}{', or None' if or_none else ''}.")
