@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -144,6 +146,14 @@ def test_decay_does_not_pass_for_learning(verify: Verify) -> None:
 def test_number_of_steps(verify: Verify, steps: str, expect: int, message: str) -> None:
     """At most those of the run."""
     assert message in verify("--random", "--steps", steps, "--cfg-options", FROZEN_STEM, expect=expect)
+
+
+def test_a_step_that_is_not_finite_leaves_its_batch(verify: Verify) -> None:
+    """What the error names is there, though nothing else of the run is."""
+    shown = verify("--steps", "9", "--cfg-options", "model.nan_at=token3", expect=2)
+    saved = re.search(r"[^ '\"]*step_\d+_rank_0\.pt", shown)
+    assert saved is not None and Path(saved[0]).is_file(), shown
+    shutil.rmtree(Path(saved[0]).parents[1])
 
 
 def test_a_frozen_part_behind_one_that_learns_may_have_a_graph() -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import shutil
 import signal
+import sys
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -32,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     from aqr_train.assembly import build_trainer
     from aqr_train.freezing.report import group_table
     from aqr_train.freezing.verify import verify_frozen
-    from aqr_train.processes import start_accelerator
+    from aqr_train.processes import Scheme, start_accelerator
     from aqr_train.settings import TrainSettings, read_section
     from aqr_train.stopping import Stopped
 
@@ -43,23 +45,19 @@ def run(arguments: argparse.Namespace) -> int:
         config["load_from"] = arguments.checkpoint
     if arguments.dataroot is not None:
         config["dataroot"] = arguments.dataroot
-    # DDP would stop at a parameter that no loss depends on, which is a fault to be told here.
-    unneeded: dict[str, Any] = {
-        "val_every": None,
-        "picture_every": None,
-        "trackers": (),
-        "find_unused_parameters": True,
-    }
-    settings = replace(read_section(TrainSettings, config, "train"), **unneeded)
+    changes: dict[str, Any] = {"val_every": None, "picture_every": None, "trackers": ()}
+    if Scheme.asked().kind == "plain":  # DDP would stop at a parameter that no loss depends on, a fault to be told here
+        changes["find_unused_parameters"] = True
+    settings = replace(read_section(TrainSettings, config, "train"), **changes)
     config["train"] = asdict(settings)
     accelerator = start_accelerator(settings)
     console = Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
+    folder = Path(tempfile.mkdtemp(prefix="aqr_verify_frozen_"))
     try:
-        with tempfile.TemporaryDirectory() as folder:
-            trainer = build_trainer(config, accelerator, Path(folder), console, load_initial=not arguments.random)
-            found = verify_frozen(trainer, arguments.steps)
+        trainer = build_trainer(config, accelerator, folder, console, load_initial=not arguments.random)
+        found = verify_frozen(trainer, arguments.steps)
         if accelerator.is_main_process:
             how = f"{trainer.engine.kind}, {settings.precision}"
             console.print(f"{arguments.config}: {found.steps} steps, {how}", highlight=False, soft_wrap=True)
@@ -72,5 +70,8 @@ def run(arguments: argparse.Namespace) -> int:
     except Stopped:
         return 128 + signal.SIGTERM
     finally:
-        accelerator.end_training()
+        if not (folder / "nonfinite").is_dir():  # the batch that an error names
+            shutil.rmtree(folder)
+        if sys.exc_info()[0] is None:  # see `launch.run`
+            accelerator.end_training()
     return int(bool(found.faults))
