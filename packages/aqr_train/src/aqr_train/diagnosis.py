@@ -12,10 +12,12 @@ from pathlib import Path
 import torch
 
 from aqr_core.config import config_names
-from aqr_core.errors import AqrError
+from aqr_core.errors import AqrError, ConfigError
 from aqr_core.infos import open_infos
 from aqr_core.models.voxel.spconv_backend import choose_backend
 from aqr_train.checkpoints import SHIPPED
+from aqr_train.conflicts import check_deepspeed
+from aqr_train.launchers import FOLDER, launchers
 
 REQUIRED = ("numpy", "torch", "accelerate", "mmengine", "cv2", "scipy", "safetensors", "rich", "tensorboard")
 _DISTRIBUTIONS = {"cv2": "opencv-python"}
@@ -39,7 +41,7 @@ class Finding:
 
 def diagnose(dataroot: Path | None) -> list[Finding]:
     """Every check, in the order of the table."""
-    findings = [*_packages(), *_devices(), *_shipped()]
+    findings = [*_packages(), *_devices(), *_launch(), *_shipped()]
     if dataroot is not None:
         findings += _data(dataroot)
     return findings
@@ -76,6 +78,31 @@ def _devices() -> Iterator[Finding]:
     reason = "spconv is for CUDA; here our pairs are faster" if device == "cpu" else "chosen for this device"
     yield Finding("sparse convolution", f"{chosen} on {device} ({reason})")
     yield Finding("CPU threads", str(torch.get_num_threads()))
+
+
+def _launch() -> Iterator[Finding]:
+    yield _deepspeed()
+    yield Finding("launcher files", f"{FOLDER}: {', '.join(launchers())}")
+    if importlib.util.find_spec("accelerate") is None:  # told above
+        return
+    from accelerate.commands.config import default_config_file
+
+    if Path(default_config_file).is_file():
+        remedy = "its answers count wherever `accelerate launch` gets no --config_file"
+        yield Finding("accelerate's own file", str(default_config_file), ok=False, fatal=False, remedy=remedy)
+
+
+def _deepspeed() -> Finding:
+    missing = [name for name in ("deepspeed", "transformers") if importlib.util.find_spec(name) is None]
+    if missing:
+        remedy = "optional: ZeRO; `pip install 'aqr-train[deepspeed]'`"
+        return Finding("deepspeed", f"{missing[0]} is absent", ok=False, fatal=False, remedy=remedy)
+    number = version("deepspeed")
+    try:
+        check_deepspeed(number)
+    except ConfigError as error:
+        return Finding("deepspeed", number, ok=False, fatal=False, remedy=str(error))
+    return Finding("deepspeed", number)
 
 
 def _shipped() -> Iterator[Finding]:
