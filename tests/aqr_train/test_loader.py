@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
+from multiprocessing import Event, Process, active_children
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -11,6 +16,7 @@ from aqr_core.data import collate
 from aqr_core.errors import DataError
 from aqr_core.registry import DATASETS
 from aqr_train.loader import EpochBatches, load_batches, steps_per_epoch
+from aqr_train.stopping import obey_trainer_alone
 
 
 @given(length=st.integers(1, 60), batch=st.integers(1, 4), seed=st.integers(0, 5), epoch=st.integers(0, 3))
@@ -63,3 +69,32 @@ def test_micro_batches_of_a_step_are_the_parts_of_one_larger_batch() -> None:
     parts = list(EpochBatches(24, 2, seed=1, epoch=2, accumulate=2))
     assert [first + second for first, second in zip(parts[::2], parts[1::2], strict=True)] == together
     assert list(EpochBatches(24, 2, seed=1, epoch=2, accumulate=2, start=4)) == parts[8:]
+
+
+def test_loader_processes_outlive_a_sigterm_that_is_not_the_trainers() -> None:
+    """A launcher sends it to the whole process group; the step that is running still needs its batches."""
+    before = set(active_children())
+    batches = load_batches(DATASETS.get("ToyDataset")(length=40), [[index] for index in range(40)], collate, 2)
+    assert next(batches).tokens == ["token0"]
+    workers = set(active_children()) - before
+    subprocess.run(["kill", "-TERM", *(str(worker.pid) for worker in workers)], check=True)
+    assert len(workers) == 2 and len(list(batches)) == 39
+
+
+def test_loader_processes_obey_the_sigterm_of_the_trainer() -> None:
+    ready = Event()
+    worker = Process(target=_wait, args=(ready,), daemon=True)
+    worker.start()
+    assert ready.wait(10)
+    subprocess.run(["kill", "-TERM", str(worker.pid)], check=True)
+    worker.join(0.5)
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(10)
+    assert worker.exitcode == 0
+
+
+def _wait(ready: Any) -> None:
+    obey_trainer_alone(0)
+    ready.set()
+    time.sleep(60)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from aqr_core.errors import AqrError
 from aqr_core.structures import Batch, Sample
+from aqr_train.stopping import obey_trainer_alone
 
 
 class SampleSource(Protocol):
@@ -96,6 +97,7 @@ def load_batches(
         collate_fn=_GuardedCollate(collate),
         num_workers=num_workers,
         pin_memory=pin_memory,
+        worker_init_fn=obey_trainer_alone,
         # Its own generator: a loader must not draw from the global one, or a run that resumes inside a pass would
         # see other dropout masks than the run it continues.
         generator=torch.Generator().manual_seed(0),

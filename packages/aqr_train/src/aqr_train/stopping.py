@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -33,3 +35,22 @@ class StopSignal:
 
     def _remember(self, number: int, frame: FrameType | None) -> None:
         self.received = True
+
+
+def obey_trainer_alone(worker: int) -> None:
+    """For a process of the loader: let SIGTERM pass, unless the trainer that started it sends it.
+
+    Launchers and schedulers send it to all processes of a run, and a trainer whose workers die cannot save any more.
+
+    Args:
+        worker: its number, which a loader tells every `worker_init_fn`.
+    """
+    if hasattr(signal, "sigwaitinfo"):  # not on macOS, which tells no sender
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_await_trainer, daemon=True).start()
+
+
+def _await_trainer() -> None:
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != os.getppid():
+        continue
+    os._exit(0)
