@@ -230,8 +230,9 @@ FSDP2 = {"ACCELERATE_USE_CPU": "true", "ACCELERATE_USE_FSDP": "true"}
         (ZERO3, -1, "loss_root is nan for samples token4, token6; the first value that is not finite is the output of"),
         (ZERO3, 0, "the gradient norm is nan for samples token4, token6; .* is the gradient of the input of"),
         (FSDP2, -1, "loss_root is nan for samples token4, token6; the first value that is not finite is the output of"),
+        (FSDP2, 0, "first in pts_bbox_head.1.weight for samples token4, token6; .* is the gradient of the input of"),
     ],
-    ids=["ddp-loss", "ddp-gradient", "zero3-loss", "zero3-gradient", "fsdp2-loss"],
+    ids=["ddp-loss", "ddp-gradient", "zero3-loss", "zero3-gradient", "fsdp2-loss", "fsdp2-gradient"],
 )
 def test_two_processes_stop_together_and_tell_the_same(
     toy_config: Path, tmp_path: Path, launched: dict[str, str], at: int, said: str

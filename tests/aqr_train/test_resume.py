@@ -97,3 +97,15 @@ def test_another_batch_size_is_said(train: Callable[..., Path]) -> None:
     whole = train("whole")
     again = train("again", "--resume", str(step_folder(whole, 8)), "--cfg-options", "train.accumulate=2")
     assert "Resuming with 4 samples per step a run of 2" in (again / "log.txt").read_text()
+
+
+def test_a_resumed_run_may_freeze_and_free_parts(train: Callable[..., Path]) -> None:
+    freeze = "optimizer.param_groups={'stem.*': {'frozen': True}}"
+    whole = train("whole", "--cfg-options", "train.keep=0")
+    frozen = train("frozen", "--resume", str(step_folder(whole, 4)), "--cfg-options", freeze, "train.keep=0")
+    freed = train("freed", "--resume", str(step_folder(frozen, 8)))
+    folders = (step_folder(whole, 4), *(step_folder(work_dir, 10) for work_dir in (whole, frozen, freed)))
+    start, trained, held, moved = (read_weights(folder)["stem.0.weight"] for folder in folders)
+    assert (held == start).all() and (trained != start).any() and (moved != start).any()
+    assert "Resuming with 4 parameters frozen that the run has trained, and 0" in (frozen / "log.txt").read_text()
+    assert "Resuming with 0 parameters frozen that the run has trained, and 4" in (freed / "log.txt").read_text()

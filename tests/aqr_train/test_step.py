@@ -165,7 +165,7 @@ def weights(scale, updates):
             batch = collate([data[first + half], data[first + half + 1]])
             engine.run(batch, last=half == 2)
         results.append(engine.update())
-    return results, {name: value.clone() for name, value in engine.whole_parameters().items()}
+    return results, {name: value.clone() for name, value in engine.whole_parameters()}
 
 
 plain, expected = weights(None, 3)

@@ -108,7 +108,7 @@ class NonFiniteReport:
         self._step = step
         self._folder = folder
         self._bad_gradients = engine.bad_parameters()  # DeepSpeed has cleared its gradients and knows none
-        self._bad_weights = [name for name, value in engine.whole_parameters().items() if not value.isfinite().all()]
+        self._bad_weights = [name for name, value in engine.whole_parameters() if not value.isfinite().all()]
 
     def of_loss(self) -> NonFiniteError:
         """Some loss of some process is not finite."""
@@ -181,7 +181,8 @@ class NonFiniteReport:
         for finding in findings:
             if finding.rank == rank:
                 micro, path = self._seen[finding.micro_batch], self._folder / f"step_{self._step}_rank_{rank}.pt"
-                about = {"step": self._step, "rank": rank, "losses": micro.losses, "random": micro.random}
+                losses = {name: loss.cpu() for name, loss in micro.losses.items()}
+                about = {"step": self._step, "rank": rank, "losses": losses, "random": micro.random}
                 try:
                     save_batch(path, micro.batch, about)
                     saved.append(str(path))

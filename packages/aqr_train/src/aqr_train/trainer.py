@@ -204,6 +204,14 @@ class Trainer:
                 self.engine.kind,
                 state["engine"],
             )
+        trained, trains = set(state["optimizer"]), set(self.engine.names)
+        if trained and trained != trains:
+            logger.warning(
+                "Resuming with %d parameters frozen that the run has trained, and %d trained that it had frozen, which "
+                "begin without moments.",
+                len(trained - trains),
+                len(trains - trained),
+            )
         if self.samples_per_step != state["samples_per_step"]:
             logger.warning(
                 "Resuming with %d samples per step a run of %d: steps, rates and epochs no longer mean the same.",

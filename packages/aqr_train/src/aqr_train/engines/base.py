@@ -89,8 +89,11 @@ class Engine(ABC):
         """Unscale, clip, step, clear the gradients; nothing but the last where the gradient is not finite."""
 
     @abstractmethod
-    def whole_parameters(self) -> dict[str, Tensor]:
-        """Every parameter whole, by name; collective, on every process."""
+    def whole_parameters(self) -> Iterator[tuple[str, Tensor]]:
+        """Name and value of every parameter, whole on every process, one by one; collective, so go through all.
+
+        A value holds until the next one is asked for, so that no process need have room for all of them.
+        """
 
     @abstractmethod
     def optimizer_state(self) -> OptimizerState:
@@ -130,8 +133,8 @@ class Engine(ABC):
         return {"optimizer": self.optimizer_state(), "scaler": scale}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Inverse of `state_dict`."""
-        self.load_optimizer_state(state["optimizer"])
+        """Inverse of `state_dict`; what is frozen now needs no moments, what was frozen then begins without."""
+        self.load_optimizer_state({name: part for name, part in state["optimizer"].items() if name in self.names})
         if self.loss_scale is not None and state["scaler"]:
             self.loss_scale.load_state_dict(state["scaler"])
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 
 import torch
@@ -43,9 +43,10 @@ class PlainEngine(Engine):
         norm = float(nn.utils.get_total_norm(gradients))
         return clip_and_step(self, norm, gradients)
 
-    def whole_parameters(self) -> dict[str, Tensor]:
+    def whole_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """See `Engine`."""
-        return {name: parameter.detach() for name, parameter in self.plain_model.named_parameters()}
+        for name, parameter in self.plain_model.named_parameters():
+            yield name, parameter.detach()
 
     def optimizer_state(self) -> OptimizerState:
         """See `Engine`."""

@@ -21,7 +21,7 @@ from torch.optim import Optimizer
 from aqr_core.structures import Batch
 from aqr_train.engines.base import MOMENTS, Engine, OptimizerState, Update
 from aqr_train.engines.plain import clip_and_step
-from aqr_train.engines.zero import filled
+from aqr_train.engines.replica import filled
 from aqr_train.settings import TrainSettings
 
 
@@ -58,16 +58,16 @@ class ShardedEngine(Engine):
         gradients = [parameter.grad for parameter in self.names.values() if parameter.grad is not None]
         return clip_and_step(self, float(_whole(nn.utils.get_total_norm(gradients))), gradients)
 
-    def whole_parameters(self) -> dict[str, Tensor]:
+    def whole_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """See `Engine`."""
-        return {name: _whole(parameter.detach()) for name, parameter in self.plain_model.named_parameters()}
+        for name, parameter in self.plain_model.named_parameters():
+            yield name, _whole(parameter.detach())
 
     @contextmanager
     def whole_model(self) -> Iterator[nn.Module]:
         """See `Engine`."""
         self._same_buffers()
-        buffers = dict(self.plain_model.named_buffers())
-        with filled(self._replica, self.whole_parameters(), buffers, self.accelerator.device) as model:
+        with filled(self._replica, self) as model:
             yield model
 
     def optimizer_state(self) -> OptimizerState:

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from aqr_core.models.head.position import RayEmbedding
 from aqr_core.structures import Batch
 from aqr_train.engines.base import MOMENTS, Engine, OptimizerState, Update
+from aqr_train.engines.replica import filled
 from aqr_train.precision import autocast
 from aqr_train.settings import TrainSettings
 
@@ -89,17 +90,13 @@ class ZeroEngine(Engine):
             self.loss_scale.update(applied)
         return Update(norm, applied)
 
-    def whole_parameters(self) -> dict[str, Tensor]:
+    def whole_parameters(self) -> Iterator[tuple[str, Tensor]]:
         """See `Engine`."""
-        if self.stage < 3:
-            return {name: parameter.detach() for name, parameter in self.plain_model.named_parameters()}
         import deepspeed
 
-        whole = {}
         for name, parameter in self.plain_model.named_parameters():
-            with deepspeed.zero.GatheredParameters([parameter]):
-                whole[name] = parameter.detach().clone()
-        return whole
+            with deepspeed.zero.GatheredParameters([parameter], enabled=self.stage == 3):
+                yield name, parameter.detach()
 
     @contextmanager
     def whole_model(self) -> Iterator[nn.Module]:
@@ -109,8 +106,7 @@ class ZeroEngine(Engine):
                 yield model
             return
         self._same_buffers()
-        buffers = dict(self.plain_model.named_buffers())
-        with filled(self._replica, self.whole_parameters(), buffers, self.accelerator.device) as model:
+        with filled(self._replica, self) as model:
             yield model
 
     def optimizer_state(self) -> OptimizerState:
@@ -210,15 +206,3 @@ def shape_of(parameter: nn.Parameter) -> torch.Size:
     """Of the whole parameter; ZeRO-3 leaves an empty tensor in its place."""
     shape: torch.Size = getattr(parameter, "ds_shape", parameter.shape)
     return shape
-
-
-@contextmanager
-def filled(
-    replica: nn.Module, parameters: dict[str, Tensor], buffers: dict[str, Tensor], device: torch.device
-) -> Iterator[nn.Module]:
-    """The replica with these values on the device; back on the CPU afterwards."""
-    replica.load_state_dict({**parameters, **buffers}, strict=False)
-    try:
-        yield replica.to(device)
-    finally:
-        replica.to("cpu")
