@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import os
 import pickle
-import uuid
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from aqr_core.checkpoint import replacing_file, write_torch_file
 from aqr_core.errors import DataError
 from aqr_core.structures import Batch
 
@@ -33,15 +31,9 @@ def save_batch(path: Path, batch: Batch, about: Mapping[str, Any]) -> None:
     """
     on_cpu = batch.to("cpu")
     record = {"format": FORMAT, "batch": {item.name: _own(getattr(on_cpu, item.name)) for item in fields(Batch)}}
-    written = io.BytesIO()  # torch itself would report a full disk as an error of its own kind
-    torch.save({**record, **about}, written)
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        unfinished.write_bytes(written.getvalue())
-        os.replace(unfinished, path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with replacing_file(path) as unfinished:
+        write_torch_file({**record, **about}, unfinished)
 
 
 def load_saved_batch(path: str | Path) -> Batch:

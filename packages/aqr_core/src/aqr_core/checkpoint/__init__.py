@@ -8,7 +8,7 @@
 A folder appears under its name only when it is complete and on the disk.
 """
 
-from aqr_core.checkpoint.atomic import remove_folder, replacing_folder, sweep_unfinished, write_text
+from aqr_core.checkpoint.atomic import remove_folder, replacing_file, replacing_folder, sweep_unfinished, write_text
 from aqr_core.checkpoint.checksums import find_damage
 from aqr_core.checkpoint.folder import (
     CONFIG,
@@ -38,6 +38,7 @@ __all__ = [
     "read_weights",
     "read_weights_file",
     "remove_folder",
+    "replacing_file",
     "replacing_folder",
     "save_checkpoint",
     "sweep_unfinished",

@@ -46,16 +46,23 @@ def remove_folder(folder: Path, replacement: Path | None = None) -> None:
     shutil.rmtree(old)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a small file under a temporary name, then rename it."""
+@contextmanager
+def replacing_file(path: Path) -> Iterator[Path]:
+    """Yields a name beside `path`; the file that the block writes there takes the name `path` when it is on disk."""
     unfinished = _beside(path, "tmp")
     try:
-        unfinished.write_text(text, encoding="utf-8")
+        yield unfinished
         _sync(unfinished)
         os.replace(unfinished, path)
         _sync(path.parent)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a small file under a temporary name, then rename it."""
+    with replacing_file(path) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def sweep_unfinished(folder: Path) -> list[str]:
