@@ -189,6 +189,7 @@ def test_bf16_trains_and_keeps_float32_weights(train: Train) -> None:
     [
         (["train.precision=fp16"], "needs a GPU"),
         (["train.precision=fp8"], "train.precision is 'fp8'"),
+        (["train.gradient_checkpointing=all"], "train.gradient_checkpointing is 'all'; set True, False or None"),
         (["train.epochs=2"], "set one and leave the other None"),
         (["train.log_every=0"], "train.log_every is 0"),
         (["train.save_every=None"], "train.save_every is None; it must be a whole number from 0."),

@@ -124,6 +124,10 @@ class TrainSettings:
             _whole(f"train.{name}", getattr(self, name), 1)
         for name in ("save_every", "keep"):
             _whole(f"train.{name}", getattr(self, name), 0)
+        if self.gradient_checkpointing not in (None, False, True):
+            raise ConfigError(
+                f"train.gradient_checkpointing is {self.gradient_checkpointing!r}; set True, False or None."
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise ConfigError(f"train.ema is {self.ema}; it must lie between 0 and 1, such as 0.9998, or be None.")
         if self.grad_clip is not None and not self.grad_clip > 0:
