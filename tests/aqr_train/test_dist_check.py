@@ -144,20 +144,6 @@ def test_a_rank_that_does_not_come_to_a_collective_is_named() -> None:
     assert str(ended[0]).startswith("Rank 1 (node 1) did not come to 'barrier' within 0.1 s;") and ended[0].tell
 
 
-def test_a_hang_with_every_rank_in_it_has_a_cause() -> None:
-    ended: list[Unanswered] = []
-    done = threading.Event()
-
-    def end(error: Unanswered) -> None:
-        ended.append(error)
-        done.set()
-
-    roll = RollCall(HashStore(), 0, 1, per_node=1, timeout_s=60, end=end)
-    with roll.timed("start", cause="the moon is full, wait", timeout_s=0.1):
-        assert done.wait(10)
-    assert str(ended[0]) == "'start' takes more than 0.1 s with every rank in it: the moon is full, wait."
-
-
 def test_bandwidth_by_hand() -> None:
     transfer = Transfer(mib=1000, seconds=0.5, wrong=0)
     assert transfer.algorithm_gb_s == pytest.approx(2.097152)  # 1000 MiB are 1.048576 GB

@@ -20,18 +20,11 @@ from aqr_train.dist_check.links import (
     measure_transfer,
 )
 from aqr_train.dist_check.ranks import Rank, describe_rank, find_faults
-from aqr_train.dist_check.roll_call import LINKS, RollCall, open_store
+from aqr_train.dist_check.roll_call import RollCall, open_store
 from aqr_train.processes import Scheme, engine_kind, start_accelerator
 from aqr_train.settings import TrainSettings
 
 _WIDTH = 100  # of tables in a file or pipe
-# DeepSpeed compiles at its first start on a CPU. Ended in the midst of that, it leaves a lock on which all later starts
-# wait for ever, so it gets the time.
-_START_S = 300.0
-_SLOW_START = (
-    f"{LINKS}; where DeepSpeed was once ended while it compiled, its lock is left, remove it: "
-    "`find ~/.cache/torch_extensions -name lock`"
-)
 
 
 def check_processes(precision: str, timeout_s: float) -> int:
@@ -48,7 +41,7 @@ def check_processes(precision: str, timeout_s: float) -> int:
     asked = Scheme.asked()
     roll = _open_roll_call(asked.world_size, timeout_s)
     roll.exchange("roll call", None)
-    with roll.timed("start", cause=_SLOW_START, timeout_s=max(timeout_s, _START_S)):
+    with roll.timed("start"):
         accelerator = start_accelerator(TrainSettings(max_steps=1, precision=precision))
     console = Console(quiet=roll.rank != 0)
     if not console.is_terminal:

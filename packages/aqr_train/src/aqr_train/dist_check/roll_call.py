@@ -22,10 +22,6 @@ from torch.distributed import (  # type: ignore[attr-defined] # which its __all_
 )
 
 _GRACE_S = 3.0  # the launcher ends all processes once one has ended, so the one that speaks must be the first
-LINKS = (
-    "the links do not carry it; check the firewall and NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME (NCCL_DEBUG=INFO says "
-    "more), or raise --timeout"
-)
 _NAMED = 4  # ranks named in a sentence; the rest is counted
 
 
@@ -114,17 +110,11 @@ class RollCall:
         return [json.loads(self._store.get(key)) for key in self._keys(what)]
 
     @contextmanager
-    def timed(self, what: str, *, cause: str = LINKS, timeout_s: float | None = None) -> Iterator[None]:
-        """Around calls that wait for other ranks inside of a library; ends the process where they take too long.
-
-        Args:
-            what: names the calls in messages; unique in a run.
-            cause: said where every rank has come to it: why it may hang and what to do.
-            timeout_s: in the place of the roll call's own.
-        """
-        key, limit_s = f"{what} (begun)", self.timeout_s if timeout_s is None else timeout_s
+    def timed(self, what: str) -> Iterator[None]:
+        """Around calls that wait for other ranks inside of a library; ends the process where they take too long."""
+        key = f"{what} (begun)"
         self._store.set(f"{key}/{self.rank}", "")
-        timer = threading.Timer(limit_s, lambda: self._expire(what, key, cause, limit_s))
+        timer = threading.Timer(self.timeout_s, lambda: self._expire(what, key))
         timer.daemon = True
         timer.start()
         try:
@@ -132,12 +122,15 @@ class RollCall:
         finally:
             timer.cancel()
 
-    def _expire(self, what: str, key: str, cause: str, limit_s: float) -> None:
+    def _expire(self, what: str, key: str) -> None:
         silent = self._silent(key)
         if silent:
-            self._end(self._unanswered(silent, f"did not come to '{what}' within {limit_s:g} s"))
+            self._end(self._unanswered(silent, f"did not come to '{what}' within {self.timeout_s:g} s"))
             return
-        sentence = f"'{what}' takes more than {limit_s:g} s with every rank in it: {cause}."
+        sentence = (
+            f"'{what}' takes more than {self.timeout_s:g} s with every rank in it, so the links do not carry it; check "
+            "the firewall and NCCL_SOCKET_IFNAME or GLOO_SOCKET_IFNAME (NCCL_DEBUG=INFO says more), or raise --timeout."
+        )
         self._end(Unanswered(sentence, tell=self.rank == 0))
 
     def _unanswered(self, silent: list[int], what_not: str) -> Unanswered:
