@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import threading
 import time
 from multiprocessing import Event, Process, active_children
 from typing import Any
@@ -16,7 +18,7 @@ from aqr_core.data import collate
 from aqr_core.errors import DataError
 from aqr_core.registry import DATASETS
 from aqr_train.loader import EpochBatches, load_batches, steps_per_epoch
-from aqr_train.stopping import obey_trainer_alone
+from aqr_train.stopping import StopSignal, obey_trainer_alone, starting_loader
 
 
 @given(length=st.integers(1, 60), batch=st.integers(1, 4), seed=st.integers(0, 5), epoch=st.integers(0, 3))
@@ -92,6 +94,15 @@ def test_loader_processes_obey_the_sigterm_of_the_trainer() -> None:
     worker.terminate()
     worker.join(10)
     assert worker.exitcode == 0
+
+
+def test_sigterm_waits_while_loader_processes_start() -> None:
+    """They must not meet it before they know what to do with it."""
+    with StopSignal() as stop:
+        with starting_loader():
+            signal.pthread_kill(threading.get_ident(), signal.SIGTERM)
+            assert not stop.received
+        assert stop.received
 
 
 def _wait(ready: Any) -> None:

@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from aqr_core.errors import AqrError
 from aqr_core.structures import Batch, Sample
-from aqr_train.stopping import obey_trainer_alone
+from aqr_train.stopping import obey_trainer_alone, starting_loader
 
 
 class SampleSource(Protocol):
@@ -102,7 +102,9 @@ def load_batches(
         # see other dropout masks than the run it continues.
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
+    with starting_loader():
+        loaded = iter(loader)
+    for batch in loaded:
         if isinstance(batch, AqrError):
             raise batch
         yield batch

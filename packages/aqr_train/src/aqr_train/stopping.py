@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -37,6 +39,16 @@ class StopSignal:
         self.received = True
 
 
+@contextmanager
+def starting_loader() -> Iterator[None]:
+    """SIGTERM waits while processes of the loader are started, so that none meets it before `obey_trainer_alone`."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def obey_trainer_alone(worker: int) -> None:
     """For a process of the loader: let SIGTERM pass, unless the trainer that started it sends it.
 
@@ -45,9 +57,11 @@ def obey_trainer_alone(worker: int) -> None:
     Args:
         worker: its number, which a loader tells every `worker_init_fn`.
     """
-    if hasattr(signal, "sigwaitinfo"):  # not on macOS, which tells no sender
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    if hasattr(signal, "sigwaitinfo"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})  # inherited where processes are forked
         threading.Thread(target=_await_trainer, daemon=True).start()
+    else:  # macOS, which tells no sender
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def _await_trainer() -> None:
