@@ -83,3 +83,26 @@ def test_precision_of_launcher_and_config_must_agree() -> None:
 def test_fp16_on_a_cpu_is_refused() -> None:
     with pytest.raises(ConfigError, match="fp16 needs a GPU"):
         start_accelerator(TrainSettings(max_steps=1, precision="fp16"), {"ACCELERATE_USE_CPU": "true"})
+
+
+ZERO = {"ACCELERATE_USE_DEEPSPEED": "true", "WORLD_SIZE": "2"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({**ZERO, "ACCELERATE_USE_CPU": "true"}, "ACCELERATE_USE_CPU turns DeepSpeed into plain DDP; unset it"),
+        ({**ZERO, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "0"}, "asks for DeepSpeed with ZeRO stage '0'; use stage 1, 2 or"),
+        ({"ACCELERATE_USE_FSDP": "true", "ACCELERATE_USE_CPU": "1"}, "FSDP2 needs a process group and there is none"),
+    ],
+)
+def test_a_launch_that_would_run_something_else_is_refused(environment: dict[str, str], message: str) -> None:
+    pytest.importorskip("deepspeed")
+    with pytest.raises(ConfigError, match=message):
+        start_accelerator(TrainSettings(max_steps=1), environment)
+
+
+def test_deepspeed_without_deepspeed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aqr_train.processes.importlib.util.find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match="DeepSpeed, but deepspeed is not installed; run `pip install 'aqr-train"):
+        start_accelerator(TrainSettings(max_steps=1), {**ZERO, "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"})
