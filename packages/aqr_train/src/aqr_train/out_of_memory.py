@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from aqr_core.errors import AqrError
 from aqr_train.callbacks.memory import peak_memory
 from aqr_train.engines import Engine
-from aqr_train.engines.zero import shape_of
 from aqr_train.estimate.sharding import ModelSize, Sharding
 from aqr_train.estimate.states import estimate_states
 
@@ -87,8 +87,8 @@ def switches(trainer: Trainer, peak: float) -> list[Switch]:
     switch saves of them is rather more than said. On a CPU they contain the libraries: nothing is said in numbers.
     """
     data, settings, engine = trainer.data, trainer.settings, trainer.engine
-    on_gpu, offload = trainer.accelerator.device.type == "cuda", _offloads(trainer)
-    states = _states(engine, Sharding(engine.kind, offload))
+    on_gpu, sharding = trainer.accelerator.device.type == "cuda", Sharding.of(engine)
+    states = _states(engine, sharding)
     activations = max(peak - states, 0.0)
     found = [
         Switch(0.0, "freezing more of the model in optimizer.param_groups, which keeps no activations of it"),
@@ -108,8 +108,8 @@ def switches(trainer: Trainer, peak: float) -> list[Switch]:
     if engine.kind == "DDP":
         saved = states - _states(engine, Sharding("ZeRO-2"))
         found.append(Switch(saved, "a launch with ZeRO-2, which shares out gradients and moments", known=True))
-    if engine.kind.startswith("ZeRO") and on_gpu and not offload:
-        saved = states - _states(engine, Sharding(engine.kind, offload=True))
+    if engine.kind.startswith("ZeRO") and on_gpu and not sharding.offload:
+        saved = states - _states(engine, replace(sharding, offload=True))
         found.append(Switch(saved, "a launch that offloads the optimiser to the host", known=True))
     return [switch for switch in found if switch.saves >= 0]
 
@@ -139,18 +139,7 @@ def _others(device: torch.device) -> str:
     return f" (other processes and CUDA itself hold {held:.2f})"
 
 
-def _offloads(trainer: Trainer) -> bool:
-    plugin: Any = getattr(trainer.accelerator.state, "deepspeed_plugin", None)
-    if plugin is None:
-        return False
-    optimizer = plugin.deepspeed_config["zero_optimization"].get("offload_optimizer") or {}
-    return optimizer.get("device", "none") not in ("none", None)
-
-
 def _states(engine: Engine, sharding: Sharding) -> float:
     """GiB of weights, gradients and moments on each device, were they spread like that."""
-    counts = {True: 0, False: 0}
-    for parameter in engine.plain_model.parameters():
-        counts[parameter.requires_grad] += shape_of(parameter).numel()
-    size = ModelSize(trainable=counts[True], frozen=counts[False])
+    size = ModelSize.of(engine.plain_model)
     return estimate_states(size, int(engine.accelerator.num_processes), sharding).device / GIB

@@ -87,12 +87,7 @@ def _schedule(trainer: Trainer) -> Iterator[str]:
 
 
 def _memory(trainer: Trainer) -> Iterator[str]:
-    size = ModelSize(
-        trainable=sum(group.size for group in trainer.grouping.groups if not group.frozen),
-        frozen=sum(group.size for group in trainer.grouping.groups if group.frozen),
-        buffers=sum(buffer.numel() * buffer.element_size() for buffer in trainer.plain_model.buffers()),
-    )
-    sharding = Sharding(trainer.engine.kind)
+    size, sharding = ModelSize.of(trainer.plain_model), Sharding.of(trainer.engine)
     world, accumulate = trainer.accelerator.num_processes, trainer.settings.accumulate
     states = estimate_states(size, world, sharding, accumulate=accumulate)
     recomputing = recomputing_parts(trainer.plain_model)

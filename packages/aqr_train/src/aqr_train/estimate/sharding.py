@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from aqr_core.errors import ConfigError
+from aqr_train.engines import Engine
 from aqr_train.engines.sharded import units
-from aqr_train.engines.zero import BUCKET
+from aqr_train.engines.zero import BUCKET, shape_of
 
 FLOAT = 4  # bytes; weights, gradients and moments are float32 in every engine, whatever the precision
 PERSISTENT = 100_000  # numbers; DeepSpeed's default
@@ -38,12 +40,13 @@ class ModelSize:
 
     @classmethod
     def of(cls, model: nn.Module) -> ModelSize:
-        """Of a plain model whose frozen parameters are already without gradient."""
+        """Of a model whose frozen parameters are already without gradient; an engine may have shared it out."""
         counts = {True: 0, False: 0}
         for parameter in model.parameters():
-            counts[parameter.requires_grad] += parameter.numel()
+            counts[parameter.requires_grad] += shape_of(parameter).numel()
         buffers = sum(buffer.numel() * buffer.element_size() for buffer in model.buffers())
-        small = sum(p.numel() for p in model.parameters() if p.numel() <= PERSISTENT)
+        sizes = [shape_of(parameter).numel() for parameter in model.parameters()]
+        small = sum(size for size in sizes if size <= PERSISTENT)
         return cls(counts[True], counts[False], buffers, small, _regathered(model))
 
 
@@ -51,9 +54,9 @@ def _regathered(model: nn.Module) -> int:
     """A frozen unit without graph is not needed again, but is fetched ahead for the unit that ran after it."""
     held = [list(unit.parameters()) for unit in units(model)]
     trains = [any(parameter.requires_grad for parameter in parameters) for parameters in held]
-    following = [*trains[1:], False]
+    following = [*trains, False][1:]
     return sum(
-        sum(parameter.numel() for parameter in parameters)
+        sum(shape_of(parameter).numel() for parameter in parameters)
         for parameters, now, then in zip(held, trains, following, strict=True)
         if now or then
     )
@@ -75,6 +78,16 @@ class Sharding:
     offload: bool = False
     bucket: int = BUCKET
     regather: bool = False
+
+    @classmethod
+    def of(cls, engine: Engine) -> Sharding:
+        """That of a running engine."""
+        plugin: Any = getattr(engine.accelerator.state, "deepspeed_plugin", None)
+        if plugin is None:
+            return cls(engine.kind)
+        zero = plugin.deepspeed_config["zero_optimization"]
+        device = (zero.get("offload_optimizer") or {}).get("device", "none")
+        return cls(engine.kind, offload=device not in ("none", None), bucket=int(zero["reduce_bucket_size"]))
 
     @classmethod
     def chosen(cls, world_size: int, stage: int, *, fsdp: bool = False, offload: bool = False) -> Sharding:
