@@ -42,7 +42,9 @@ def test_bad_arguments(arguments: list[str], message: str, capsys: pytest.Captur
 
 def test_no_process_cannot_be_measured(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["benchmark", "scaling", "--processes", "0"]) == 2
-    assert "--processes and --accumulate are counts from 1" in " ".join(capsys.readouterr().err.split())
+    assert "--processes and --accumulate are 0 and 2, but are counts from 1" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_an_engine_that_fails_is_told_with_its_last_words(capsys: pytest.CaptureFixture[str]) -> None:

@@ -41,7 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Measure every engine on every number of processes; one that fails stands in the table with the reason."""
     if min(arguments.accumulate, *arguments.processes) < 1:
-        raise ConfigError("--processes and --accumulate are counts from 1; raise the one below it.")
+        counts = f"{' '.join(map(str, arguments.processes))} and {arguments.accumulate}"
+        raise ConfigError(f"--processes and --accumulate are {counts}, but are counts from 1; raise the one below it.")
     settings = [
         (kind, world) for world in arguments.processes for kind in (arguments.engines if world > 1 else ["DDP"])
     ]

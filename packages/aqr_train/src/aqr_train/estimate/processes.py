@@ -73,7 +73,12 @@ def compare(kind: str, world_size: int, config: str, overrides: Sequence[str], a
         launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(world_size)]
         command = [sys.executable, *(launcher if world_size > 1 else [])]
         command += ["-m", "aqr_train.estimate.measure", folder, config, *overrides, f"train.accumulate={accumulate}"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        try:
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S)
+        except subprocess.TimeoutExpired as error:
+            raise AqrError(
+                f"{kind} on {world_size} processes was not done after {_TIMEOUT_S} s; take a smaller config."
+            ) from error
         if done.returncode:
             raise AqrError(f"{kind} on {world_size} processes failed ({_last_words(done.stderr)}); run it by itself.")
         ranks: list[dict[str, Any]] = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -125,8 +126,8 @@ class Workshop:
         Raises:
             RuntimeError: it failed; the end of what it said.
         """
-        for stand_in, path in (places or {}).items():
-            words = [word.replace(stand_in, path) for word in words]
+        if places:  # in one go: a path may hold another stand-in
+            words = [re.sub("|".join(places), lambda found: places[found[0]], word) for word in words]
         if words[0] == "python":
             words = [sys.executable, *words[1:]]
         done = subprocess.run(words, capture_output=True, text=True, timeout=_TIMEOUT_S)
