@@ -5,6 +5,7 @@
 The plan: `config`, and `runs` of
 - `work_dir`, `options`: of `aqr train`; `resume`: True (where something is saved), False, or a folder;
 - `processes`: how many train together; `environment`: as the launcher sets it;
+- `toy_score`: validate with `ToyScore` in the place of the nuScenes metric;
 - `moment`: [after, seconds] or None to let it finish, where after is "start" or "save": when the run begins to write a
   checkpoint; `signal` is sent to the processes of the ranks `to` then;
 - `largest_file`: bytes, from which on writing fails, as on a full disk.
@@ -53,9 +54,6 @@ class ToyScore:
         return {"NDS": total % 0.01, "mAP": 0.0}
 
 
-assembly.DatasetEvaluation = ToyScore
-
-
 def start(arguments: list[str], run: dict[str, Any], environment: dict[str, str], log: Path) -> int:
     """Fork a training; returns its process id."""
     child = os.fork()
@@ -68,6 +66,8 @@ def start(arguments: list[str], run: dict[str, Any], environment: dict[str, str]
     if run["largest_file"]:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
         resource.setrlimit(resource.RLIMIT_FSIZE, (run["largest_file"], run["largest_file"]))
+    if run["toy_score"]:
+        assembly.DatasetEvaluation = ToyScore
     code = 99
     try:
         code = toy.main(arguments)
@@ -130,9 +130,12 @@ def do(config: str, run: dict[str, Any]) -> dict[str, Any]:
 
 def main() -> None:
     plan = json.loads(Path(sys.argv[2]).read_text())
+    if any("ACCELERATE_USE_DEEPSPEED" in run["environment"] for run in plan["runs"]):
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it warns that there is no GPU
+        import deepspeed  # noqa: F401, PLC0415
     first = plan["runs"][0]
     warm_up = ["--work-dir", f"{first['work_dir']}_warm_up", "--cfg-options", *first["options"]]
-    warm_up += ["data.num_workers=0", "train.max_steps=1"]
+    warm_up += ["data.num_workers=0", "train.max_steps=1", "train.val_every=None"]
     assert toy.main(["train", plan["config"], *warm_up]) == 0  # imports all that a run imports
     AcceleratorState._reset_state(True)
     Path(sys.argv[3]).write_text(json.dumps([do(plan["config"], run) for run in plan["runs"]]))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -18,15 +16,17 @@ from aqr_core.models import build_detector
 from aqr_train.checkpoints import latest_checkpoint, read_trainer_state, step_folder
 from aqr_train.cli import main
 
+sys.path.insert(0, str(Path(__file__).parents[1]))
+from forked_runs import Outcome, Run, carry_out  # noqa: E402
+
 # Two processes add the same gradients in another order than one, and Adam divides small gradients by themselves: four
 # updates differ by at most so much of their length. Measured: 3e-3.
 UPDATE_TOLERANCE = 2e-2
 LOSS_TOLERANCE = 1e-4
+ZERO = {"ACCELERATE_USE_CPU": "false", "ACCELERATE_USE_DEEPSPEED": "true", "CUDA_VISIBLE_DEVICES": ""}
 ENVIRONMENTS = {
     "DDP": {},
-    "ZeRO-1": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "1"},
-    "ZeRO-2": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"},
-    "ZeRO-3": {"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+    **{f"ZeRO-{stage}": {**ZERO, "ACCELERATE_DEEPSPEED_ZERO_STAGE": stage} for stage in "123"},
     "FSDP2": {"ACCELERATE_USE_FSDP": "true"},
 }
 # AQR v3 with frozen backbones, recomputation and two micro-batches per update. One process normalises by the statistics
@@ -59,15 +59,34 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(config: Path) -> Path:
+def runs(config: Path) -> dict[str, Outcome]:
+    """One process with the whole batch, every engine on two, each resumed in its middle, and ZeRO-2 resumed alone."""
+    folder, one, two = config.parent, ("data.batch_size=2",), ("data.batch_size=1",)
+    brief = ("train.val_every=None", "train.picture_every=None")
+    plan = [Run("alone", one + brief)]
+    for kind, environment in ENVIRONMENTS.items():
+        half = str(step_folder(folder / kind, 2))
+        plan += [
+            Run(kind, two, processes=2, environment=environment),
+            Run(f"{kind}-resumed", two + brief, resume=half, processes=2, environment=environment),
+        ]
+    plan.append(Run("from-zero", one + brief, resume=str(step_folder(folder / "ZeRO-2", 2))))
+    outcomes = carry_out(config, [replace(run, toy_score=False) for run in plan])
+    return {run.work_dir: outcome for run, outcome in zip(plan, outcomes, strict=True)}
+
+
+@pytest.fixture(scope="module")
+def alone(config: Path, runs: dict[str, Outcome]) -> Path:
     """The work dir of one process with the whole batch."""
-    return _train(config, "alone", {}, processes=1, batch_size=2)
+    return _done(runs, "alone", config)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ENVIRONMENTS)
-def test_two_processes_train_as_one_does_and_resume_to_the_last_bit(kind: str, config: Path, alone: Path) -> None:
-    together = _train(config, kind, ENVIRONMENTS[kind])
+def test_two_processes_train_as_one_does_and_resume_to_the_last_bit(
+    kind: str, config: Path, runs: dict[str, Outcome], alone: Path
+) -> None:
+    together, resumed = (_done(runs, name, config) for name in (kind, f"{kind}-resumed"))
     log = (together / "log.txt").read_text()
     assert f"processes         2 ({kind}, cpu)" in log and "parts in the backward pass" in log
 
@@ -85,12 +104,6 @@ def test_two_processes_train_as_one_does_and_resume_to_the_last_bit(kind: str, c
     # The published weights are whole, frozen ones included, and load into a plain model.
     load_weights(started, latest_checkpoint(together), strict=True)
 
-    resumed = config.parent / f"{kind}-resumed"
-    shutil.copytree(together, resumed)
-    for later in resumed.glob("checkpoints/step_0000004"):
-        shutil.rmtree(later)
-    (resumed / "checkpoints" / "latest").write_text("step_0000002\n")
-    _train(config, resumed.name, ENVIRONMENTS[kind], "--resume")
     first, second = (step_folder(folder, 4) for folder in (together, resumed))
     weights, others = read_weights(first), read_weights(second)
     assert all((weights[name] == others[name]).all() for name in weights)
@@ -101,33 +114,18 @@ def test_two_processes_train_as_one_does_and_resume_to_the_last_bit(kind: str, c
 
 
 @pytest.mark.slow
-def test_a_run_of_zero_goes_on_in_one_process(config: Path, alone: Path) -> None:
+def test_a_run_of_zero_goes_on_in_one_process(config: Path, runs: dict[str, Outcome], alone: Path) -> None:
     """Moments and position mean the same in every engine."""
-    two = config.parent / "ZeRO-2"
-    if not two.is_dir():
-        _train(config, "ZeRO-2", ENVIRONMENTS["ZeRO-2"])
-    options = ["--resume", str(step_folder(two, 2))]
-    one = _train(config, "from-zero", {}, *options, processes=1, batch_size=2)
+    one = _done(runs, "from-zero", config)
     assert "no longer bitwise the same" in (one / "log.txt").read_text()
     for a, b in zip(_losses(alone)[2:], _losses(one), strict=True):
         assert a == pytest.approx(b, rel=LOSS_TOLERANCE)
 
 
-def _train(
-    config: Path, name: str, environment: dict[str, str], *arguments: str, processes: int = 2, batch_size: int = 1
-) -> Path:
-    work_dir = config.parent / name
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
-        + ["-m", "aqr_train", str(config), "--work-dir", str(work_dir), *arguments]
-        + ["--cfg-options", f"data.batch_size={batch_size}"],
-        env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1", **environment},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return work_dir
+def _done(runs: dict[str, Outcome], name: str, config: Path) -> Path:
+    """The work dir of a run that ended well."""
+    assert not any(runs[name].codes), runs[name].text
+    return config.parent / name
 
 
 def _losses(work_dir: Path) -> list[float]:
