@@ -162,6 +162,27 @@ def test_two_nodes_meet_at_the_address_of_the_first(tmp_path: Path) -> None:
     assert "2 processes add up." in first.stdout and second.stdout == ""
 
 
+AFTERWARDS = """
+import sys
+from pathlib import Path
+from aqr_train.cli import main
+
+assert main(["train", *sys.argv[1:]]) == 0
+print("left:", sorted(path.read_text().strip() for path in Path("/proc/self/task").glob("*/comm")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="threads are listed on Linux")
+def test_no_thread_of_the_process_group_outlives_the_run(toy_run: list[str], tmp_path: Path) -> None:
+    """One that does aborts the process now and then, while Python ends."""
+    script = tmp_path / "afterwards.py"
+    script.write_text(AFTERWARDS)
+    torchrun = ["torchrun", "--standalone", "--nproc_per_node", "2", script]
+    done = run(*torchrun, *toy_run[2:], cwd=tmp_path, ACCELERATE_USE_CPU="true")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("left:") == 2 and "gloo" not in done.stdout, done.stdout
+
+
 @pytest.mark.slow
 def test_torchrun_trains_and_so_does_python_alone(toy_run: list[str], tmp_path: Path) -> None:
     done = run("torchrun", "--standalone", "--nproc_per_node", "2", *toy_run, cwd=tmp_path, ACCELERATE_USE_CPU="true")

@@ -19,7 +19,7 @@ from aqr_train.checkpoints import FOLDER, LATEST, check_undamaged, find_checkpoi
 from aqr_train.logs import RunLog
 from aqr_train.out_of_memory import explain, explain_start, is_out_of_memory
 from aqr_train.plan import describe_plan
-from aqr_train.processes import start_accelerator
+from aqr_train.processes import end_processes, start_accelerator
 from aqr_train.seeding import use_deterministic_kernels
 from aqr_train.settings import OptimizerSettings, TrainSettings, read_section
 from aqr_train.stopping import Stopped
@@ -101,7 +101,8 @@ def run(arguments: argparse.Namespace) -> int:
     finally:
         log.close()
         if sys.exc_info()[0] is None:  # a process that failed alone would wait for the others, which wait for it
-            accelerator.end_training()
+            trainer = None
+            end_processes(accelerator)
     return 0
 
 

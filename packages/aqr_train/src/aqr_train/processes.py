@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 from collections.abc import Iterator, Mapping
@@ -82,6 +83,17 @@ def start_accelerator(settings: TrainSettings, environment: Mapping[str, str] | 
         accelerator = Accelerator(cpu=cpu, mixed_precision="no", kwargs_handlers=handlers)
     _check_started(asked, accelerator, env)
     return accelerator
+
+
+def end_processes(accelerator: Accelerator) -> None:
+    """Close trackers and the process group; the caller has let go of the trainer and its model.
+
+    DDP holds the group. Threads of gloo that live on while Python ends abort the process now and then, and the launcher
+    then kills the others, which may still be writing.
+    """
+    accelerator.free_memory()
+    gc.collect()  # trainer and callbacks name each other
+    accelerator.end_training()
 
 
 def _check_launch(asked: Scheme, settings: TrainSettings, env: Mapping[str, str]) -> None:

@@ -34,9 +34,10 @@ def run(arguments: argparse.Namespace) -> int:
     from aqr_train.assembly import build_trainer
     from aqr_train.freezing.report import group_table
     from aqr_train.freezing.verify import verify_frozen
-    from aqr_train.processes import Scheme, start_accelerator
+    from aqr_train.processes import Scheme, end_processes, start_accelerator
     from aqr_train.settings import TrainSettings, read_section
     from aqr_train.stopping import Stopped
+    from aqr_train.trainer import Trainer
 
     if arguments.steps < 1:
         raise ConfigError(f"--steps is {arguments.steps}; it counts from 1, raise it.")
@@ -55,6 +56,7 @@ def run(arguments: argparse.Namespace) -> int:
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     folder = Path(tempfile.mkdtemp(prefix="aqr_verify_frozen_"))
+    trainer: Trainer | None = None
     try:
         trainer = build_trainer(config, accelerator, folder, console, load_initial=not arguments.random)
         found = verify_frozen(trainer, arguments.steps)
@@ -73,5 +75,6 @@ def run(arguments: argparse.Namespace) -> int:
         if not (folder / "nonfinite").is_dir():  # the batch that an error names
             shutil.rmtree(folder)
         if sys.exc_info()[0] is None:  # see `launch.run`
-            accelerator.end_training()
+            trainer = None
+            end_processes(accelerator)
     return int(bool(found.faults))
