@@ -22,6 +22,7 @@ from aqr_core.registry import DATASETS, MODELS
 from aqr_core.structures import Batch, Detections, Sample
 from aqr_train.assembly import build_trainer
 from aqr_train.callbacks import Callback
+from aqr_train.checkpoints import read_trainer_state
 from aqr_train.cli import main
 from aqr_train.processes import start_accelerator
 from aqr_train.settings import TrainSettings, read_section
@@ -161,7 +162,7 @@ def toy_trainer(toy_config: Path, tmp_path: Path) -> Callable[..., Trainer]:
         trainer.callbacks.extend(callbacks)
         if checkpoint is not None:
             load_weights(trainer.plain_model, checkpoint)
-            trainer.resume(checkpoint)
+            trainer.resume(checkpoint, read_trainer_state(checkpoint))
         return trainer
 
     return build

@@ -372,6 +372,8 @@ def test_damaged_run_folder(source, run_folder, tmp_path, refused):
     state = checkpoint / "trainer" / "state.pt"
 
     replace(state, b"text that is no state")
+    refused(aqr, resume, state, "checksum is not the one in SHA256SUMS", "no other checkpoint of this run is whole")
+    (checkpoint / "SHA256SUMS").unlink()  # as of a release that wrote none
     refused(aqr, resume, state, "damaged")
     replace(state, b"")
     torch.save({"position": {}}, state)
@@ -383,7 +385,7 @@ def test_damaged_run_folder(source, run_folder, tmp_path, refused):
 
     for name in ("step_9", "", b"\xff"):
         replace(folder / "checkpoints" / "latest", name)
-        refused(aqr, predict(source, folder, out), folder / "checkpoints" / "latest", "write another name")
+        refused(aqr, predict(source, folder, out), folder / "checkpoints" / "latest", "no complete checkpoint")
 
 
 def test_results_file_that_is_a_folder(source, run_folder, tmp_path, refused):

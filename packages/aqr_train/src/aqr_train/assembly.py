@@ -27,7 +27,7 @@ from aqr_train.callbacks.frozen import FrozenGuard
 from aqr_train.callbacks.profiler import Profiler
 from aqr_train.callbacks.skips import SkippedUpdates
 from aqr_train.callbacks.trackers import Trackers
-from aqr_train.checkpoints import find_checkpoint, load_trained_weights
+from aqr_train.checkpoints import find_checkpoint, load_trained_weights, read_trainer_state
 from aqr_train.conflicts import check_conflicts
 from aqr_train.engines import build_engine
 from aqr_train.evaluation import DatasetEvaluation
@@ -91,6 +91,7 @@ def build_trainer(
     settings = read_section(TrainSettings, config, "train")
     scheme = Scheme.asked()
     check_conflicts(config, settings, engine_kind(scheme, accelerator), accelerator.device.type)
+    state = None if checkpoint is None else read_trainer_state(checkpoint)  # before anything is logged of the run
     seed_all(seed)  # the same initial weights on every process
     samples_per_step = data.batch_size * settings.accumulate * accelerator.num_processes
     load_initial = load_initial and checkpoint is None
@@ -132,8 +133,8 @@ def build_trainer(
         seed=seed,
         average=average,
     )
-    if checkpoint is not None:
-        trainer.resume(checkpoint)
+    if checkpoint is not None and state is not None:
+        trainer.resume(checkpoint, state)
     return trainer
 
 

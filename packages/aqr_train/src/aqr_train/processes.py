@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from aqr_core.errors import ConfigError
 from aqr_train.settings import TrainSettings
 
 LAUNCHED_AS = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}
+PATIENCE = timedelta(minutes=60)
 _FSDP = "ACCELERATE_USE_FSDP"
 
 
@@ -72,9 +74,11 @@ def start_accelerator(settings: TrainSettings, environment: Mapping[str, str] | 
     asked = Scheme.asked(env)
     _check_launch(asked, settings, env)
     handlers: list[Any] = [DistributedDataParallelKwargs(find_unused_parameters=settings.find_unused_parameters)]
+    # Without a named backend DeepSpeed opens a group of its own on a CPU, in which Accelerate sees one process on every
+    # rank. The timeout is how long processes wait for the main one to score a validation or to write a checkpoint.
+    backend = "gloo" if asked.kind == "zero" and asked.on_cpu else None
+    handlers.append(InitProcessGroupKwargs(backend=backend, timeout=PATIENCE))
     if asked.kind == "zero" and asked.on_cpu:
-        # Without it DeepSpeed opens a group of its own, in which Accelerate sees one process on every rank.
-        handlers.append(InitProcessGroupKwargs(backend="gloo"))
         os.environ.setdefault("DS_ACCELERATOR", "cpu")  # else it warns on every process that it found no GPU
         _leave_exchange_to_gloo()
     # With DeepSpeed, asking for the CPU would turn it into plain DDP.
@@ -148,8 +152,10 @@ def _check_started(asked: Scheme, accelerator: Accelerator, env: Mapping[str, st
         running = str(plugin.zero_stage)
         in_file = "ACCELERATE_DEEPSPEED_CONFIG_FILE" in env
         stage = running if in_file else env.get("ACCELERATE_DEEPSPEED_ZERO_STAGE", "")
-        if running not in ("1", "2", "3") or stage != running:
-            raise ConfigError(f"ZeRO stage {stage} was asked for and stage {running} runs; use stage 1, 2 or 3.")
+        if stage != running:
+            raise ConfigError(f"ZeRO stage {stage} was asked for and stage {running} runs; name it in one place.")
+        if running not in ("1", "2", "3"):
+            raise ConfigError(f"The DeepSpeed file asks for ZeRO stage {running}; use stage 1, 2 or 3, or DDP.")
         half = [name for name in ("fp16", "bf16") if plugin.deepspeed_config.get(name, {}).get("enabled") is True]
         if half:
             raise ConfigError(

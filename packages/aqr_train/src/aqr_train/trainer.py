@@ -23,7 +23,6 @@ from torch import nn
 from aqr_core.structures import Batch
 from aqr_train.callbacks.base import Callback, Scalars
 from aqr_train.callbacks.ema import WeightAverage
-from aqr_train.checkpoints import read_trainer_state
 from aqr_train.engines import Engine
 from aqr_train.loader import Collate, EpochBatches, SampleSource, load_batches, steps_per_epoch
 from aqr_train.param_groups import Grouping
@@ -169,13 +168,16 @@ class Trainer:
             "callbacks": gather_object([{type(item).__name__: item.state_dict() for item in self.callbacks}]),
         }
 
-    def resume(self, folder: Path) -> None:
+    def resume(self, folder: Path, state: dict[str, Any]) -> None:
         """Continue the run that wrote this checkpoint folder, whose weights the model has already.
 
         With another engine, number of processes or batch size the position is kept in samples of the pass, and what
         cannot be the same is said in the log.
+
+        Args:
+            folder: of the checkpoint.
+            state: what `read_trainer_state` finds in it.
         """
-        state = read_trainer_state(folder)
         self.engine.load_state_dict(state)
         self.state = TrainState.from_dict(state["position"])
         same_processes = self.accelerator.num_processes == state["world_size"]

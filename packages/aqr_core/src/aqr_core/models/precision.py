@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import nullcontext
 from fnmatch import translate
 from functools import partial
 from itertools import chain
@@ -63,7 +64,9 @@ def _without_autocast(module: nn.Module, *inputs: Any, **named: Any) -> Any:  # 
     """Takes the place of `module.forward`; `partial` keeps the module copyable and picklable."""
     tensors = chain(module.parameters(), (x for x in inputs if isinstance(x, Tensor)))
     device = next((x.device.type for x in tensors), "cpu")
-    with torch.autocast(device, enabled=False):
+    # The meta device, on which shapes are worked out, knows no autocast.
+    off = torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+    with off:
         return type(module).forward(module, *map(_lift, inputs), **{name: _lift(x) for name, x in named.items()})
 
 

@@ -91,7 +91,10 @@ class Checkpointer(Callback):
                 f"are free; make room and {go_on}."
             )
         logger.info("Saved %s.", folder)
-        remove_old(trainer.work_dir, trainer.state.step, trainer.settings.keep)
+        try:
+            remove_old(trainer.work_dir, trainer.state.step, trainer.settings.keep)
+        except OSError as error:  # of a network disk; the new checkpoint is whole, so the run goes on
+            logger.warning("An old checkpoint stays, it cannot be removed: %s.", error)
         return ""
 
 
