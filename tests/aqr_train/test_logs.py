@@ -34,9 +34,11 @@ def test_warnings_say_so_on_the_screen(capsys: pytest.CaptureFixture[str]) -> No
     assert "WARNING" in screen.getvalue()
 
 
-def test_other_processes_show_warnings_only(capsys: pytest.CaptureFixture[str]) -> None:
+def test_other_processes_show_errors_only(capsys: pytest.CaptureFixture[str]) -> None:
+    """Eight processes would say a warning eight times."""
     log = RunLog(None, False, Console(file=io.StringIO()))
-    logging.getLogger("aqr_train").info("progress")
-    logging.getLogger("aqr_train").warning("trouble")
+    logging.getLogger("aqr_train").warning("lr_mult=0 is treated as frozen")
+    logging.getLogger("aqr_train").error("trouble")
     log.close()
-    assert capsys.readouterr().err.endswith("WARNING trouble\n")
+    shown = capsys.readouterr().err
+    assert shown.count("\n") == 1 and shown.endswith("ERROR   trouble\n")

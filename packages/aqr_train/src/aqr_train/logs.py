@@ -20,7 +20,7 @@ class RunLog:
 
     Args:
         path: the text log, appended to; None for the console alone.
-        is_main: other processes show warnings only.
+        is_main: other processes show errors only: what they would warn of, the main one has said.
         console: shared with the progress bar.
     """
 
@@ -31,7 +31,7 @@ class RunLog:
         else:  # a file or a pipe: rich would break lines at 80 columns
             screen = logging.StreamHandler()
             screen.setFormatter(logging.Formatter(_LINE, "%H:%M:%S"))
-        screen.setLevel(logging.INFO if is_main else logging.WARNING)
+        screen.setLevel(logging.INFO if is_main else logging.ERROR)
         self._handlers: list[logging.Handler] = [screen]
         if path is not None and is_main:
             text = _LateFile(path, encoding="utf-8", delay=True)

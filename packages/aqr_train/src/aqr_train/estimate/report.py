@@ -65,7 +65,7 @@ class Estimate:
     def _memory(self) -> Grid:
         names = [item.name for item in fields(self.states) if item.name != "host"]
         rows = [(name, _mib(getattr(self.states, name))) for name in names if getattr(self.states, name)]
-        rows += [(f"activations: {part}", _mib(kept)) for part, kept in self.kept.items() if kept]
+        rows += [(f"activations (CPU kernels): {part}", _mib(kept)) for part, kept in self.kept.items() if kept]
         rows.append(("device, together", _mib(self.states.device + sum(self.kept.values()))))
         rows.append(("host", _mib(self.states.host)))
         title = (
