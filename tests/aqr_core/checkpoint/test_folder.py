@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from aqr_core.checkpoint import load_weights, read_meta, read_weights, save_checkpoint, write_text
+from aqr_core.checkpoint import load_weights, read_meta, read_weights, save_checkpoint, write_text, write_weights
 from aqr_core.errors import CheckpointError
+from aqr_core.models.geometry import BevGeometry
 
 META = {"step": 3, "epoch": 1, "classes": ["car"]}
 
@@ -81,3 +82,16 @@ def test_meta_of_another_version_is_refused(tmp_path: Path) -> None:
     (folder / "meta.json").unlink()
     with pytest.raises(CheckpointError, match="no checkpoint folder"):
         read_meta(folder)
+
+
+def test_equal_weights_are_equal_bytes(tmp_path: Path) -> None:
+    """The library alone would write the two entries of the metadata in either order."""
+    geometry = BevGeometry((-54.0, -54.0, -5.0, 54.0, 54.0, 3.0))
+    files = []
+    for number in range(8):
+        write_weights(
+            {"stage4/conv.weight": torch.ones(3, 2), "b": torch.zeros(1)}, tmp_path / f"{number}.safetensors", geometry
+        )
+        files.append((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(set(files)) == 1
+    assert read_weights(tmp_path / "0.safetensors")["stage4/conv.weight"].shape == (3, 2)

@@ -64,6 +64,18 @@ def write_checkpoint(
     return Path(folder)
 
 
+def _order_metadata(path: Path) -> None:
+    """The library writes the entries of the metadata in random order; equal weights shall be equal bytes."""
+    with path.open("r+b") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+        text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+        assert len(text) <= size
+        file.seek(8)
+        file.write(text.ljust(size))
+
+
 def write_weights(tensors: Mapping[str, Tensor], path: Path, geometry: BevGeometry | None = None) -> None:
     """Write a safetensors file with the permissions of any other new file; the library's own are the owner's alone.
 
@@ -77,6 +89,7 @@ def write_weights(tensors: Mapping[str, Tensor], path: Path, geometry: BevGeomet
     copies = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
     try:
         save_file(copies, path, metadata=metadata)
+        _order_metadata(path)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
         if number is None:

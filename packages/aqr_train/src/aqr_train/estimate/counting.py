@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._ops import OpOverload
 from torch.distributed.tensor import DTensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -69,7 +70,9 @@ def held_storages() -> dict[int, int]:
     tensors += [item.grad for item in tensors if item.is_leaf and item.grad is not None]
     # A DTensor has no storage of its own; its shard is another tensor.
     shards = [item.to_local() if isinstance(item, DTensor) else item for item in tensors]
-    storages = [item.untyped_storage() for item in shards if item.device.type != "meta"]
+    # Neither has what torch.func wraps around a tensor.
+    plain = [item for item in shards if not is_functorch_wrapped_tensor(item) and item.device.type != "meta"]
+    storages = [item.untyped_storage() for item in plain]
     return {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
 
 
