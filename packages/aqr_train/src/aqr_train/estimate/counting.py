@@ -6,7 +6,8 @@ import gc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch._C._functorch import is_functorch_wrapped_tensor
 from torch._ops import OpOverload
 from torch.distributed.tensor import DTensor
@@ -70,10 +71,15 @@ def held_storages() -> dict[int, int]:
     tensors += [item.grad for item in tensors if item.is_leaf and item.grad is not None]
     # A DTensor has no storage of its own; its shard is another tensor.
     shards = [item.to_local() if isinstance(item, DTensor) else item for item in tensors]
-    # Neither has what torch.func wraps around a tensor.
-    plain = [item for item in shards if not is_functorch_wrapped_tensor(item) and item.device.type != "meta"]
+    plain = [item for item in shards if _has_memory(item)]
     storages = [item.untyped_storage() for item in plain]
     return {storage.data_ptr(): storage.nbytes() for storage in storages if storage.nbytes()}
+
+
+def _has_memory(tensor: Tensor) -> bool:
+    """Not what torch.func and torch.compile wrap, trace or only imagine."""
+    wrapped = is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor)
+    return type(tensor) in (Tensor, nn.Parameter) and not wrapped and tensor.device.type != "meta"
 
 
 def held_bytes(before: Mapping[int, int]) -> int:
