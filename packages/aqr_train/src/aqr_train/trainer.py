@@ -116,8 +116,10 @@ class Trainer:
         """Whether this process is the one that writes files."""
         return bool(self.accelerator.is_main_process)
 
-    def is_due(self, every: int) -> bool:
-        """Whether something that happens every `every` steps (0: only at the end) happens after this one."""
+    def is_due(self, every: int | None) -> bool:
+        """Whether what happens every `every` steps happens after this one; 0: only at the end, None: never."""
+        if every is None:
+            return False
         return self.is_finished or (every > 0 and self.state.step % every == 0)
 
     def fit(self) -> None:

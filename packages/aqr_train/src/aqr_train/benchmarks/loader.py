@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from aqr_core.errors import ConfigError
-from aqr_train.benchmarks.loader_data import LoaderData, open_data, synthesise
+from aqr_train.benchmarks.loader_data import LoaderData, add_data_arguments, open_data, synthesise
 from aqr_train.benchmarks.loader_rounds import Round, run_floor, run_round
 from aqr_train.benchmarks.mmdet3d_side import Mmdet3dSide
 
@@ -25,13 +25,7 @@ _BEHIND_THE_LOADER = "Det3DDataPreprocessor"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the benchmark."""
     parser.add_argument("--config", default="cmt_voxel0100_r50_800x320_cbgs", help="whose train pipeline")
-    parser.add_argument(
-        "--dataroot",
-        type=Path,
-        default=Path("data/benchmark_loader"),
-        help="folder of the data; without --infos, a synthetic scene of full size (340 MB) that is made when absent",
-    )
-    parser.add_argument("--infos", help="infos file in the dataroot, to measure on other data")
+    add_data_arguments(parser)
     parser.add_argument("--samples", type=int, default=20, help="different keyframes per round")
     parser.add_argument(
         "--leave-out", nargs="+", default=[], metavar="TRANSFORM", help="of our pipeline, such as ModalMask3D"

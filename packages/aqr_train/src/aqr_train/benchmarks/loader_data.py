@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,17 @@ class LoaderData:
     dataset: Any
     indices: tuple[int, ...]
     database: ObjectDatabase | None
+
+
+def add_data_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that say where the data lies."""
+    parser.add_argument(
+        "--dataroot",
+        type=Path,
+        default=Path("data/benchmark_loader"),
+        help="folder of the data; without --infos, a synthetic scene of full size (340 MB) that is made when absent",
+    )
+    parser.add_argument("--infos", help="infos file in the dataroot, to measure on other data")
 
 
 def synthesise(dataroot: Path) -> str:

@@ -14,7 +14,7 @@ from aqr_core.checkpoint import write_text
 from aqr_core.config import load_config
 from aqr_core.errors import ConfigError
 from aqr_train.benchmarks.environment import describe_environment
-from aqr_train.benchmarks.loader_data import open_data, synthesise
+from aqr_train.benchmarks.loader_data import add_data_arguments, open_data, synthesise
 from aqr_train.benchmarks.model import open_device
 from aqr_train.benchmarks.training_data import measure_wait
 from aqr_train.benchmarks.training_frozen import compare_recipe, recipe_batch
@@ -54,13 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overhead-steps", type=int, default=20, help="timed steps per round")
     parser.add_argument("--data-steps", type=int, default=3, help="steps whose waiting is counted")
     parser.add_argument("--gpu-step", type=float, default=0.25, metavar="S", help="step assumed for a GPU")
-    parser.add_argument(
-        "--dataroot",
-        type=Path,
-        default=Path("data/benchmark_loader"),
-        help="folder of the data; without --infos, a synthetic scene of full size (340 MB) that is made when absent",
-    )
-    parser.add_argument("--infos", help="infos file in the dataroot, to measure on other data")
+    add_data_arguments(parser)
     parser.add_argument("--out", type=Path, help="Markdown file to write")
 
 

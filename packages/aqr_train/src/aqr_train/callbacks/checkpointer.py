@@ -99,10 +99,7 @@ class Checkpointer(Callback):
 
 
 def _is_due(trainer: Trainer) -> bool:
-    settings = trainer.settings
-    return trainer.is_due(settings.save_every) or (
-        settings.val_every is not None and trainer.is_due(settings.val_every)
-    )
+    return trainer.is_due(trainer.settings.save_every) or trainer.is_due(trainer.settings.val_every)
 
 
 def _size(content: object) -> int:

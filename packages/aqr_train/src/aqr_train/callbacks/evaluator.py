@@ -36,12 +36,12 @@ class Evaluator(Callback):
     def on_fit_start(self, trainer: Trainer) -> None:
         """Make up for the validation of a step that was saved, and the run killed before it."""
         owed = trainer.is_main and _is_saved(trainer) and not _is_logged(trainer)
-        if broadcast_object_list([owed])[0] and _is_due(trainer):
+        if broadcast_object_list([owed])[0] and trainer.is_due(trainer.settings.val_every):
             self._validate(trainer)
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Validate when due."""
-        if _is_due(trainer):
+        if trainer.is_due(trainer.settings.val_every):
             self._validate(trainer)
 
     def _validate(self, trainer: Trainer) -> None:
@@ -51,11 +51,6 @@ class Evaluator(Callback):
         shown = "  ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in scalars.items())
         logger.info("step %d  validation  %s", trainer.state.step, shown)
         trainer.record({f"val/{name.removeprefix('val/')}": value for name, value in scalars.items()})
-
-
-def _is_due(trainer: Trainer) -> bool:
-    every = trainer.settings.val_every
-    return every is not None and trainer.is_due(every)
 
 
 def _is_saved(trainer: Trainer) -> bool:

@@ -44,8 +44,7 @@ class AqrPictures(Callback):
 
     def on_step_end(self, trainer: Trainer, result: StepResult) -> None:
         """Draw when due."""
-        every = trainer.settings.picture_every
-        if every is None or not trainer.is_due(every):
+        if not trainer.is_due(trainer.settings.picture_every):
             return
         with trainer.predicting_model() as model:
             if trainer.is_main:
