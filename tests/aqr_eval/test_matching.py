@@ -34,20 +34,28 @@ BOX = st.tuples(st.integers(0, 2), st.sampled_from(["car", "bus"]), st.integers(
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(BOX, max_size=20), st.lists(BOX, max_size=20), st.sampled_from([0.5, 1.0, 2.0, 4.0]))
-def test_equals_the_greedy_loop(make_boxes, predicted, true, threshold):
+@given(
+    st.lists(BOX, max_size=20),
+    st.lists(BOX, max_size=20),
+    st.sampled_from([0.5, 1.0, 2.0, 4.0]),
+    st.sampled_from([0.0, 2000.0]),
+    st.randoms(use_true_random=False),
+)
+def test_equals_the_greedy_loop(make_boxes, predicted, true, threshold, offset, random):
     predictions, gt = (
         make_boxes(
             {
                 "sample": [box[0] for box in boxes],
                 "detection_name": [box[1] for box in boxes],
-                "translation": [[box[2] * 0.5, box[3] * 0.5, 0.0] for box in boxes],
+                "translation": [[offset + box[2] * 0.5, box[3] * 0.5 - offset, 0.0] for box in boxes],
             }
         )
         for boxes in (predicted, true)
     )
-    candidates = find_candidates(predictions, gt, 4.0)
-    assert match(candidates, len(gt), threshold).tolist() == _greedy(predictions, gt, threshold)
+    rows = np.array([row for row in range(len(predictions)) if random.random() < 0.8], np.int64)
+    order = np.array(random.sample(range(len(rows)), len(rows)), np.int64)
+    candidates = find_candidates(predictions, rows, order, gt, 4.0)
+    assert match(candidates, len(gt), threshold).tolist() == _greedy(predictions.select(rows[order]), gt, threshold)
 
 
 def test_chunks_do_not_change_the_candidates(make_boxes, monkeypatch):
@@ -57,10 +65,11 @@ def test_chunks_do_not_change_the_candidates(make_boxes, monkeypatch):
         return make_boxes({"sample": rng.integers(0, 5, n).tolist(), "translation": rng.uniform(0, 9, (n, 3)).tolist()})
 
     predictions, gt = boxes(200), boxes(60)
-    whole = find_candidates(predictions, gt, 4.0)
+    rows = np.arange(len(predictions))
+    whole = find_candidates(predictions, rows, rows, gt, 4.0)
     for size in (1, 7, 100):
         monkeypatch.setattr(matching, "_PAIRS_PER_CHUNK", size)
-        parts = find_candidates(predictions, gt, 4.0)
+        parts = find_candidates(predictions, rows, rows, gt, 4.0)
         for field in ("start", "ground_truth", "distance"):
             np.testing.assert_array_equal(getattr(parts, field), getattr(whole, field))
 

@@ -10,11 +10,8 @@ import numpy as np
 
 from aqr_eval.boxes import Boxes
 from aqr_eval.config import DetectionConfig, detection_config
-from aqr_eval.curves import Curve, build_curve
-from aqr_eval.filters import filter_boxes
 from aqr_eval.ground_truth import GroundTruth
-from aqr_eval.match_errors import match_errors
-from aqr_eval.matching import find_candidates, match, score_order
+from aqr_eval.matches import Matches, match_boxes
 from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.submission import Submission
@@ -35,13 +32,19 @@ def evaluate(
         SubmissionError: samples are missing or foreign, a sample has too many boxes, or a box that matches
             has a side of 0 m.
     """
+    return DetectionMetrics.from_matches(find_matches(gt, predictions, config))
+
+
+def find_matches(
+    gt: GroundTruth, predictions: Submission, config: str | DetectionConfig = "detection_cvpr_2019"
+) -> Matches:
+    """The first half of `evaluate`, which analyses of all kinds start from; same arguments, same errors."""
     config = detection_config(config) if isinstance(config, str) else config
     aligned = align_samples(gt, predictions)
     _require_few_boxes(aligned, gt.tokens, config.max_boxes_per_sample)
-    counted_gt = filter_boxes(gt.boxes, gt.ego_translation, gt.bicycle_racks, config)
-    counted = filter_boxes(aligned, gt.ego_translation, gt.bicycle_racks, config)
-    ordered = counted.select(score_order(counted.score))
-    return DetectionMetrics.from_curves(_all_curves(counted_gt, ordered, gt.tokens, config), config)
+    matches = match_boxes(gt, aligned, config)
+    _require_sizes(matches)
+    return matches
 
 
 def align_samples(gt: GroundTruth, predictions: Submission) -> Boxes:
@@ -70,31 +73,6 @@ def align_samples(gt: GroundTruth, predictions: Submission) -> Boxes:
     return boxes.select(np.argsort(boxes.sample, kind="stable"))
 
 
-def _all_curves(
-    gt: Boxes, predictions: Boxes, tokens: tuple[str, ...], config: DetectionConfig
-) -> dict[tuple[str, float], Curve]:
-    """Curves of every class and threshold; `predictions` in the order in which they choose."""
-    candidates = find_candidates(predictions, gt, max(config.dist_ths))
-    num_gt = np.bincount(gt.label, minlength=len(config.class_names))
-    rows_of_class = [np.flatnonzero(predictions.label == label) for label in range(len(config.class_names))]
-    curves = {}
-    for threshold in config.dist_ths:
-        matched = match(candidates, len(gt), threshold)
-        hits = np.flatnonzero(matched >= 0)
-        _require_sizes(predictions.select(hits), gt.select(matched[hits]), tokens)
-        errors = match_errors(gt.select(matched[hits]), predictions.select(hits))
-        for label, name in enumerate(config.class_names):
-            rows = rows_of_class[label]
-            of_class = predictions.label[hits] == label
-            curves[name, threshold] = build_curve(
-                score=predictions.score[rows],
-                hit=matched[rows] >= 0,
-                errors={error: values[of_class] for error, values in errors.items()},
-                num_gt=int(num_gt[label]),
-            )
-    return {(name, threshold): curves[name, threshold] for name in config.class_names for threshold in config.dist_ths}
-
-
 def _require_few_boxes(predictions: Boxes, tokens: tuple[str, ...], limit: int) -> None:
     count = np.bincount(predictions.sample, minlength=len(tokens))
     crowded = np.flatnonzero(count > limit)
@@ -105,15 +83,19 @@ def _require_few_boxes(predictions: Boxes, tokens: tuple[str, ...], limit: int) 
         )
 
 
-def _require_sizes(predictions: Boxes, gt: Boxes, tokens: tuple[str, ...]) -> None:
-    flat = np.flatnonzero((predictions.size_wlh <= 0).any(axis=1) | (gt.size_wlh <= 0).any(axis=1))
-    if len(flat):
-        row = flat[0]
-        raise SubmissionError(
-            f"Sample {tokens[predictions.sample[row]]!r} has a match of a predicted box of size "
-            f"{predictions.size_wlh[row].tolist()} with a true one of {gt.size_wlh[row].tolist()} m (w, l, h): "
-            f"every side must be longer than 0, so correct the size."
-        )
+def _require_sizes(matches: Matches) -> None:
+    """The devkit divides by the volume of every match, at each threshold; who matches nothing may have any size."""
+    for gt_of in matches.gt_of.values():
+        hits = np.flatnonzero(gt_of >= 0)
+        size, true_size = matches.all_predictions.size_wlh[matches.rows[hits]], matches.gt.size_wlh[gt_of[hits]]
+        flat = np.flatnonzero((size <= 0).any(axis=1) | (true_size <= 0).any(axis=1))
+        if len(flat):
+            row = flat[0]
+            raise SubmissionError(
+                f"Sample {matches.truth.tokens[matches.sample[hits[row]]]!r} has a match of a predicted box of size "
+                f"{size[row].tolist()} with a true one of {true_size[row].tolist()} m (w, l, h): every side must be "
+                "longer than 0, so correct the size."
+            )
 
 
 def _listed(what: str, tokens: list[str]) -> str:

@@ -12,10 +12,10 @@ from aqr_eval.nuscenes.geometry import quaternion_to_matrix
 _CYCLES = (CLASS_INDEX["bicycle"], CLASS_INDEX["motorcycle"])
 
 
-def filter_boxes(
+def counted_rows(
     boxes: Boxes, ego_translation: NDArray[np.float64], bicycle_racks: Boxes, config: DetectionConfig
-) -> Boxes:
-    """The boxes that the metric looks at, in the same order; `filter_eval_boxes` of the devkit.
+) -> NDArray[np.int64]:
+    """The rows that the metric looks at, ascending; `filter_eval_boxes` of the devkit.
 
     Args:
         boxes: ground truth or predictions.
@@ -23,16 +23,24 @@ def filter_boxes(
         bicycle_racks: racks of the same samples.
         config: gives the range per class.
     """
-    offset = boxes.translation[:, :2] - ego_translation[boxes.sample, :2]
-    distance = np.sqrt(np.sum(offset**2, axis=1))
     limit = np.array([config.class_range[name] for name in config.class_names])
-    boxes = boxes.select((distance < limit[boxes.label]) & (boxes.num_pts != 0))
-    return boxes.select(~_in_rack(boxes, bicycle_racks))
+    counts = (ego_distance(boxes, ego_translation) < limit[boxes.label]) & (boxes.num_pts != 0)
+    counts[_rows_in_racks(boxes, bicycle_racks)] = False
+    return np.flatnonzero(counts)
 
 
-def _in_rack(boxes: Boxes, racks: Boxes) -> NDArray[np.bool_]:
-    """(n,) whether a bicycle or motorcycle has its centre inside a rack of its sample, faces included."""
-    inside = np.zeros(len(boxes), dtype=bool)
+def ego_distance(boxes: Boxes, ego_translation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(n,) metres from the vehicle to the centres in the ground plane; (S, 3) vehicle position per sample."""
+    x, y = (boxes.translation[:, axis] - ego_translation[boxes.sample, axis] for axis in (0, 1))
+    distance: NDArray[np.float64] = np.sqrt(x * x + y * y)
+    return distance
+
+
+def _rows_in_racks(boxes: Boxes, racks: Boxes) -> NDArray[np.int64]:
+    """Rows of bicycles and motorcycles that have their centre inside a rack of their sample, faces included."""
+    found = [np.zeros(0, np.int64)]
+    if not len(racks):
+        return found[0]
     cycles = np.flatnonzero(np.isin(boxes.label, _CYCLES) & np.isin(boxes.sample, racks.sample))
     for rack in range(len(racks)):
         rows = cycles[boxes.sample[cycles] == racks.sample[rack]]
@@ -42,8 +50,8 @@ def _in_rack(boxes: Boxes, racks: Boxes) -> NDArray[np.bool_]:
         corner = turn @ half + racks.translation[rack]
         edges = np.stack([turn @ (half * sign) + racks.translation[rack] - corner for sign in _OPPOSITE])  # (3, 3)
         along = (boxes.translation[rows] - corner) @ edges.T
-        inside[rows] |= np.all((along >= 0) & (along <= np.sum(edges**2, axis=1)), axis=1)
-    return inside
+        found.append(rows[np.all((along >= 0) & (along <= np.sum(edges**2, axis=1)), axis=1)])
+    return np.concatenate(found)
 
 
 _OPPOSITE = np.array([[-1.0, 1.0, 1.0], [1.0, -1.0, 1.0], [1.0, 1.0, -1.0]])  # the corner's three neighbours

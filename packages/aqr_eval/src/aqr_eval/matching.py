@@ -8,7 +8,6 @@ distances, so rounds of proposals, each a few numpy calls over all samples and c
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +16,8 @@ from numpy.typing import NDArray
 from aqr_eval.boxes import Boxes
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 
-_PAIRS_PER_CHUNK = 4_000_000  # bounds the memory of the candidate search to a few hundred megabytes
+_PAIRS_PER_CHUNK = 1_000_000  # bounds the memory of the candidate search to some tens of megabytes
+_SLACK_M = 1e-3  # the search along x rounds, the distance that decides does not
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +27,8 @@ class Candidates:
     Sorted by prediction, then distance, then ground truth: each prediction's wishes in order.
 
     Attributes:
-        start: (n + 1,) pairs `start[p]:start[p + 1]` belong to prediction p.
+        start: (n + 1,) pairs `start[p]:start[p + 1]` belong to prediction p, predictions in the order in which they
+            choose.
         ground_truth: (pairs,) row in the ground truth.
         distance: (pairs,) between the centres in the ground plane, metres.
     """
@@ -42,21 +43,45 @@ def score_order(score: NDArray[np.float64]) -> NDArray[np.int64]:
     return np.argsort(score, kind="stable")[::-1]
 
 
-def find_candidates(predictions: Boxes, gt: Boxes, max_distance: float) -> Candidates:
+def find_candidates(
+    predictions: Boxes, rows: NDArray[np.int64], order: NDArray[np.int64], gt: Boxes, max_distance: float
+) -> Candidates:
     """All pairs of equal sample and class closer than `max_distance` metres.
 
     Args:
-        predictions: in the order in which they choose.
+        predictions: all, of which `rows` take part.
+        rows: (n,) rows of `predictions`; quickest where rows of one sample lie together, as in a file.
+        order: (n,) positions in `rows` in the order in which they choose.
         gt: ground truth; of two at the same distance the earlier row is preferred.
         max_distance: metres.
     """
-    pieces = list(_near_pairs(predictions, gt, max_distance))
-    prediction, ground_truth, distance = (np.concatenate(columns) for columns in zip(*pieces, strict=True))
-    order = np.lexsort((ground_truth, distance, prediction))
+    key = predictions.sample[rows] * len(DETECTION_CLASSES) + predictions.label[rows]
+    place = predictions.translation[rows, :2]
+    first, last, gt_order = _neighbours_along_x(key, place[:, 0], gt, max_distance)
+    count = last - first
+    total = np.concatenate([[0], np.cumsum(count)])
+    pieces = []
+    begin = 0
+    while begin < len(rows):
+        end = max(begin + 1, int(np.searchsorted(total, total[begin] + _PAIRS_PER_CHUNK, side="right")) - 1)
+        position = np.repeat(np.arange(begin, end), count[begin:end])
+        within = np.arange(len(position)) - np.repeat(total[begin:end] - total[begin], count[begin:end])
+        true = gt_order[first[position] + within]
+        offset = place[position] - gt.translation[true, :2]
+        distance = np.sqrt(offset[:, 0] ** 2 + offset[:, 1] ** 2)
+        near = distance < max_distance
+        pieces.append((position[near], true[near], distance[near]))
+        begin = end
+    nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+    position, ground_truth, distance = (np.concatenate(columns) for columns in zip(nothing, *pieces, strict=True))
+    rank = np.empty(len(rows), np.int64)
+    rank[order] = np.arange(len(rows))
+    prediction = rank[position]
+    wishes = np.lexsort((ground_truth, distance, prediction))
     return Candidates(
-        start=np.searchsorted(prediction[order], np.arange(len(predictions) + 1)),
-        ground_truth=ground_truth[order],
-        distance=distance[order],
+        start=np.searchsorted(prediction[wishes], np.arange(len(rows) + 1)),
+        ground_truth=ground_truth[wishes],
+        distance=distance[wishes],
     )
 
 
@@ -94,27 +119,29 @@ def match(candidates: Candidates, num_gt: int, threshold: float) -> NDArray[np.i
     return matched
 
 
-def _near_pairs(
-    predictions: Boxes, gt: Boxes, max_distance: float
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]]:
-    """Yields (prediction, ground truth, distance) columns, at least once."""
-    key = predictions.sample * len(DETECTION_CLASSES) + predictions.label
+def _neighbours_along_x(
+    key: NDArray[np.int64], x: NDArray[np.float64], gt: Boxes, reach: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """For each (key, x) the true boxes of the same key within `reach` along x.
+
+    Keys lie behind one another on one line, further apart than anything reaches, so that one search finds both.
+
+    Returns:
+        first, last: (n,) ranges of `order`.
+        order: (G,) rows of the ground truth.
+    """
     gt_key = gt.sample * len(DETECTION_CLASSES) + gt.label
-    gt_order = np.argsort(gt_key, kind="stable")
-    first = np.searchsorted(gt_key[gt_order], key, side="left")
-    count = np.searchsorted(gt_key[gt_order], key, side="right") - first
-    total = np.concatenate([[0], np.cumsum(count)])
-    begin = 0
-    while True:
-        end = max(begin + 1, int(np.searchsorted(total, total[begin] + _PAIRS_PER_CHUNK, side="right")) - 1)
-        end = min(end, len(predictions))
-        prediction = np.repeat(np.arange(begin, end), count[begin:end])
-        within = np.arange(len(prediction)) - np.repeat(total[begin:end] - total[begin], count[begin:end])
-        ground_truth = gt_order[first[prediction] + within]
-        offset = predictions.translation[prediction, :2] - gt.translation[ground_truth, :2]
-        distance = np.sqrt(offset[:, 0] ** 2 + offset[:, 1] ** 2)
-        near = distance < max_distance
-        yield prediction[near], ground_truth[near], distance[near]
-        begin = end
-        if begin >= len(predictions):
-            return
+    if not len(key) or not len(gt):
+        return np.zeros(len(key), np.int64), np.zeros(len(key), np.int64), np.arange(len(gt))
+    gt_x = gt.translation[:, 0]
+    # Places count from the first true box of their sample, so that few digits are lost to the position on the map.
+    origin = np.zeros(int(max(gt.sample.max(), key.max() // len(DETECTION_CLASSES))) + 1)
+    origin[gt.sample[::-1]] = gt_x[::-1]
+    here, there = x - origin[key // len(DETECTION_CLASSES)], gt_x - origin[gt.sample]
+    width = 2 * (max(np.abs(here).max(), np.abs(there).max()) + reach + _SLACK_M)
+    line = gt_key * width + there
+    order = np.argsort(line, kind="stable")
+    wanted = key * width + here
+    first = np.searchsorted(line[order], wanted - (reach + _SLACK_M))
+    last = np.searchsorted(line[order], wanted + (reach + _SLACK_M))
+    return first, last, order

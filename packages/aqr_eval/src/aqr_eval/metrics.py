@@ -13,6 +13,7 @@ import numpy as np
 
 from aqr_eval.config import TP_ERRORS, DetectionConfig
 from aqr_eval.curves import Curve, average_precision, mean_error
+from aqr_eval.matches import Matches
 from aqr_eval.whole_files import replacing
 
 
@@ -31,6 +32,11 @@ class DetectionMetrics:
     curves: Mapping[tuple[str, float], Curve]
     label_aps: Mapping[str, Mapping[float, float]]
     label_tp_errors: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def from_matches(cls, matches: Matches) -> DetectionMetrics:
+        """The numbers over all boxes that count."""
+        return cls.from_curves(matches.curves(), matches.config)
 
     @classmethod
     def from_curves(cls, curves: Mapping[tuple[str, float], Curve], config: DetectionConfig) -> DetectionMetrics:

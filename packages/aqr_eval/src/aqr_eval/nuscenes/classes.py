@@ -46,6 +46,9 @@ ATTRIBUTES: tuple[str, ...] = (
     "pedestrian.sitting_lying_down",
 )
 
+# How much of an object all cameras together see.
+VISIBILITY_LEVEL: dict[str, int] = {"v0-40": 1, "v40-60": 2, "v60-80": 3, "v80-100": 4}
+
 LIDAR = "LIDAR_TOP"
 CAMERAS: tuple[str, ...] = (
     "CAM_FRONT",

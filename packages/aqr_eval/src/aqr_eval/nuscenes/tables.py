@@ -47,6 +47,7 @@ class NuScenesTables:
         dataroot: folder that holds `<version>/`, `samples/` and `sweeps/`.
         version: e.g. "v1.0-mini".
         scene_names: all scenes in the order of `scene.json`.
+        scene_descriptions: what the annotators say of each, "" where the table does not.
         sample_tokens: all samples in the order of `sample.json`.
         sample_timestamp_us: (samples,) sample times.
         sample_scene: (samples,) index into `scene_names`.
@@ -59,10 +60,14 @@ class NuScenesTables:
         self._require_tables()
         scene_index: dict[str, int] = {}
         names: list[str] = []
-        for token, name in stream_table(self.folder, "scene", ("token", "name")):
+        descriptions: list[str] = []
+        fields, optional = ("token", "name", "description"), {"description": ""}
+        for token, name, description in stream_table(self.folder, "scene", fields, optional):
             scene_index[token] = len(names)
             names.append(name)
+            descriptions.append(description)
         self.scene_names: tuple[str, ...] = tuple(names)
+        self.scene_descriptions: tuple[str, ...] = tuple(descriptions)
         self._load_samples(scene_index)
 
     @cached_property

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from aqr_eval.evaluation import align_samples, evaluate
-from aqr_eval.filters import filter_boxes
+from aqr_eval.filters import counted_rows
 from aqr_eval.ground_truth import GroundTruth, load_ground_truth
 from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.errors import AqrError, DataError
@@ -131,8 +131,9 @@ def _sample_blocks(
     """One block per token, with exactly the boxes that the metric counts, weak predictions apart."""
     config = next(iter(metrics.values())).config
     context = (truth.ego_translation, truth.bicycle_racks, config)
-    true_boxes = filter_boxes(truth.boxes, *context)
-    predicted = {name: filter_boxes(align_samples(truth, one), *context) for name, one in submissions.items()}
+    true_boxes = truth.boxes.select(counted_rows(truth.boxes, *context))
+    aligned = {name: align_samples(truth, one) for name, one in submissions.items()}
+    predicted = {name: boxes.select(counted_rows(boxes, *context)) for name, boxes in aligned.items()}
     position = {token: index for index, token in enumerate(truth.tokens)}
     blocks = []
     for number, token in enumerate(tokens):

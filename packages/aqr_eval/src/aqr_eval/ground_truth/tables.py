@@ -1,70 +1,33 @@
-"""What a split truly holds: annotated boxes, ego positions and bicycle racks, read from the tables."""
+"""The ground truth of a split, from the nuScenes tables."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aqr_eval.boxes import ATTRIBUTE_INDEX, CLASS_INDEX, Boxes
+from aqr_eval.ground_truth.truth import Cameras, GroundTruth
 from aqr_eval.nuscenes.annotation_table import AnnotationTable
-from aqr_eval.nuscenes.classes import BICYCLE_RACK, CATEGORY_TO_CLASS, LIDAR
+from aqr_eval.nuscenes.classes import BICYCLE_RACK, CAMERAS, CATEGORY_TO_CLASS, LIDAR, VISIBILITY_LEVEL
 from aqr_eval.nuscenes.errors import DataError
+from aqr_eval.nuscenes.geometry import invert_rigid, pose_matrix
 from aqr_eval.nuscenes.splits import is_official, scenes_of
 from aqr_eval.nuscenes.table_stream import append_numbers, dangling, stream_table
 from aqr_eval.nuscenes.tables import NuScenesTables
 
 
-@dataclass(frozen=True, eq=False)
-class GroundTruth:
-    """The annotated side of an evaluation.
-
-    Attributes:
-        tokens: S sample tokens, in the order of `sample.json`.
-        ego_translation: (S, 3) vehicle position at the LiDAR keyframe, global, metres.
-        boxes: annotated boxes of the ten classes; `sample` indexes `tokens`.
-        bicycle_racks: racks; bicycles and motorcycles inside one are left out. Their `label` means nothing.
-        allows_extra_samples: whether predictions for other samples are ignored, as the devkit does for
-            custom splits, instead of refused.
-    """
-
-    tokens: tuple[str, ...]
-    ego_translation: NDArray[np.float64]
-    boxes: Boxes
-    bicycle_racks: Boxes
-    allows_extra_samples: bool = False
-
-    def of_samples(self, tokens: Sequence[str]) -> GroundTruth:
-        """The same truth for some of its samples, in the order given.
-
-        Raises:
-            DataError: a token is not among the samples.
-        """
-        row = {token: index for index, token in enumerate(self.tokens)}
-        absent = [token for token in tokens if token not in row]
-        if absent:
-            raise DataError(
-                f"The ground truth has no sample {absent[0]!r} ({len(absent)} of {len(tokens)} are absent): "
-                "choose the split or the tables that these samples belong to."
-            )
-        rows = np.array([row[token] for token in tokens], dtype=np.int64)
-        position = np.full(len(self.tokens), -1)
-        position[rows] = np.arange(len(rows))
-        boxes, racks = (
-            part.with_sample(position[part.sample]).select(position[part.sample] >= 0)
-            for part in (self.boxes, self.bicycle_racks)
-        )
-        return replace(
-            self, tokens=tuple(tokens), ego_translation=self.ego_translation[rows], boxes=boxes, bicycle_racks=racks
-        )
-
-
-def load_ground_truth(dataroot: str | Path, version: str, split: str) -> GroundTruth:
+def ground_truth_from_tables(dataroot: str | Path, version: str, split: str, *, cameras: bool = False) -> GroundTruth:
     """Reads the ground truth of a split; its scenes that are absent from the tables are left out, as in the devkit.
+
+    Args:
+        dataroot: folder that holds `<version>/`.
+        version: e.g. "v1.0-trainval".
+        split: official or custom split.
+        cameras: also read where the cameras look, which takes more of the tables.
 
     Raises:
         DataError: tables are missing or broken, the split is unknown, none of its scenes is present, or there
@@ -86,18 +49,38 @@ def load_ground_truth(dataroot: str | Path, version: str, split: str) -> GroundT
             f"{tables.folder / 'sample_annotation.json'} is empty, so {split!r} cannot be scored here: the annotations "
             f"of the test set are not public; score another split or submit to the nuScenes server."
         )
-    boxes, racks = _annotated_boxes(tables.annotations, position)
+    boxes, racks, visibility = _annotated_boxes(tables.annotations, position)
     return GroundTruth(
         tokens=tokens,
         ego_translation=_ego_translations(tables.folder, tokens),
         boxes=boxes,
         bicycle_racks=racks,
         allows_extra_samples=not is_official(split),
+        scenes=tuple(tables.scene_names[scene] for scene in tables.sample_scene[samples]),
+        descriptions=dict(zip(tables.scene_names, tables.scene_descriptions, strict=True)),
+        visibility=visibility,
+        cameras=_cameras(tables, samples) if cameras else None,
+        name=f"{split} of {version}",
     )
 
 
-def _annotated_boxes(table: AnnotationTable, position: NDArray[np.int64]) -> tuple[Boxes, Boxes]:
-    """Boxes of the ten classes, and bicycle racks, of the samples whose position is not -1."""
+def _cameras(tables: NuScenesTables, samples: NDArray[np.int64]) -> Cameras:
+    sensors = tables.sensors
+    rows = sensors.keyframe_row[samples][:, 1:]  # (S, C)
+    global2img = np.full((*rows.shape, 4, 4), np.nan)
+    for sample, camera in np.argwhere(rows >= 0):
+        row = rows[sample, camera]
+        calibration, pose = sensors.calibrations[sensors.calibration[row]], sensors.pose[row]
+        ego2global = pose_matrix(sensors.pose_translation[pose], sensors.pose_rotation_wxyz[pose])
+        cam2img = np.eye(4)
+        cam2img[:3, :3] = calibration.intrinsic
+        global2img[sample, camera] = cam2img @ invert_rigid(ego2global @ calibration.sensor2ego)
+    size = np.stack([sensors.width[rows], sensors.height[rows]], axis=-1)
+    return Cameras(CAMERAS, global2img, size)
+
+
+def _annotated_boxes(table: AnnotationTable, position: NDArray[np.int64]) -> tuple[Boxes, Boxes, NDArray[np.int8]]:
+    """Boxes of the ten classes, bicycle racks, and visibility of the former, of samples whose position is not -1."""
     class_of_category = {category: CLASS_INDEX[name] for category, name in CATEGORY_TO_CLASS.items()}
     categories = table.instance_category
     label = np.array([class_of_category.get(category, -1) for category in categories], dtype=np.int64)[table.instance]
@@ -115,7 +98,9 @@ def _annotated_boxes(table: AnnotationTable, position: NDArray[np.int64]) -> tup
         attribute=np.array([ATTRIBUTE_INDEX.get(name, -1) for name in table.attribute], dtype=np.int64),
         num_pts=table.num_lidar_pts + table.num_radar_pts,
     )
-    return boxes.select(wanted & (label >= 0)), boxes.select(wanted & rack)
+    counted = wanted & (label >= 0)
+    visibility = np.array([VISIBILITY_LEVEL.get(name, 0) for name in table.visibility], dtype=np.int8)
+    return boxes.select(counted), boxes.select(wanted & rack), visibility[counted]
 
 
 def _check_attributes(table: AnnotationTable, wanted: NDArray[np.bool_]) -> None:
