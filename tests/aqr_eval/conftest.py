@@ -21,6 +21,18 @@ def golden_cases(shared_dir: Path) -> dict[str, dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
+def write_results():
+    """Writes a results JSON of {sample token: boxes without their token}; returns its path."""
+
+    def write(path: Path, results: dict[str, list[dict[str, Any]]]) -> Path:
+        whole = {token: [{"sample_token": token, **box} for box in boxes] for token, boxes in results.items()}
+        path.write_text(json.dumps({"meta": {"use_lidar": True}, "results": whole}))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
 def make_boxes():
     """Builds `Boxes` from the golden file's columns; what is absent gets a neutral value."""
 

@@ -4,13 +4,12 @@ import json
 
 import pytest
 
-from aqr_eval import write_submission
 from aqr_eval.cli import main
 from aqr_eval.nuscenes.errors import AqrError
 
 
 @pytest.fixture
-def submission(tmp_path):
+def submission(tmp_path, write_results):
     car = {
         "translation": [10.1, 5.0, 1.0],
         "size": [2.0, 4.0, 1.5],
@@ -20,7 +19,7 @@ def submission(tmp_path):
         "detection_score": 0.9,
         "attribute_name": "vehicle.moving",
     }
-    return write_submission(tmp_path / "mine.json", {"t0": [car], "t1": [], "t2": []})
+    return write_results(tmp_path / "mine.json", {"t0": [car], "t1": [], "t2": []})
 
 
 @pytest.fixture

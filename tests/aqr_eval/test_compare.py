@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from aqr_eval import load_ground_truth, write_submission
+from aqr_eval import load_ground_truth
 from aqr_eval.cli import main
 from aqr_eval.compare import Comparison, Score, compare
 from aqr_eval.compare.comparison import arrange
@@ -36,7 +36,7 @@ def found(kind: str, x: float, y: float) -> dict:
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> dict[str, Path]:
+def paths(tmp_path: Path, write_results) -> dict[str, Path]:
     """Results files: `none` finds nothing, `one` the car of one keyframe, `cars` all cars, `all` the pedestrian too."""
     cars = [found("car", 10.0 + i, 5.0) for i in range(3)]
     walker = found("pedestrian", -5.0, 3.0)
@@ -47,7 +47,7 @@ def paths(tmp_path: Path) -> dict[str, Path]:
         "all": ([cars[0], walker], [cars[1]], [cars[2]]),
     }
     return {
-        name: write_submission(tmp_path / f"{name}.json", dict(zip(("t0", "t1", "t2"), lists, strict=True)))
+        name: write_results(tmp_path / f"{name}.json", dict(zip(("t0", "t1", "t2"), lists, strict=True)))
         for name, lists in content.items()
     }
 
@@ -202,8 +202,10 @@ def test_faults_are_one_sentence(
     assert message in error and error.count("\n") == 1 and "Traceback" not in error
 
 
-def test_a_file_of_another_split_is_named(paths: dict[str, Path], tiny_dataroot: Path, tmp_path: Path) -> None:
-    other = write_submission(tmp_path / "other.json", {"t0": []})
+def test_a_file_of_another_split_is_named(
+    write_results, paths: dict[str, Path], tiny_dataroot: Path, tmp_path: Path
+) -> None:
+    other = write_results(tmp_path / "other.json", {"t0": []})
     truth = load_ground_truth(tiny_dataroot, "v1.0-mini", "mini_val")
     with pytest.raises(SubmissionError, match=r"other\.json does not hold the 3 samples"):
         compare(truth, {"clean": {"a": paths["one"], "b": other}})

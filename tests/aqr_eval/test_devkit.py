@@ -9,7 +9,7 @@ import os
 import numpy as np
 import pytest
 
-from aqr_eval import evaluate, load_ground_truth, load_submission, write_submission
+from aqr_eval import evaluate, load_ground_truth, load_submission
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES, default_attribute
 
 TOLERANCE = 1e-9
@@ -54,7 +54,9 @@ def _noisy_submission(gt, path, seed, extra_samples=()):
                     "attribute_name": default_attribute(DETECTION_CLASSES[label], float(np.hypot(*velocity))),
                 }
             )
-    return write_submission(path, {token: records[:500] for token, records in results.items()})
+    whole = {token: [{"sample_token": token, **box} for box in boxes[:500]] for token, boxes in results.items()}
+    path.write_text(json.dumps({"meta": {}, "results": whole}))
+    return path
 
 
 def _assert_equal(metrics, expected):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aqr_eval import Submission, evaluate, load_submission, write_submission
+from aqr_eval import Submission, evaluate, load_submission
 from aqr_eval.boxes import ATTRIBUTE_INDEX, Boxes
 from aqr_eval.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, default_attribute
 from aqr_eval.nuscenes.errors import AqrError, SubmissionError
@@ -147,7 +147,7 @@ def test_json_is_strict_and_complete(gt, tmp_path):
     assert [file.name for file in path.parent.iterdir()] == ["metrics.json"]
 
 
-def test_mean_over_the_classes_present(make_gt, tmp_path):
+def test_mean_over_the_classes_present(make_gt, tmp_path, write_results):
     """One class found, one missed, eight absent: (1 + 0) / 2 over those present, (1 + 0) / 10 over all."""
     columns = {
         "sample": [0, 0],
@@ -165,7 +165,7 @@ def test_mean_over_the_classes_present(make_gt, tmp_path):
         "detection_score": 0.5,
         "attribute_name": "",
     }
-    path = write_submission(tmp_path / "s.json", {"t0": [found]})
+    path = write_results(tmp_path / "s.json", {"t0": [found]})
     metrics = evaluate(gt, load_submission(path))
     assert metrics.present_classes == ("car", "bus")
     assert metrics.mean_ap_present == pytest.approx(0.5) and metrics.mean_ap == pytest.approx(0.1)

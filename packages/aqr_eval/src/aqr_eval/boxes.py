@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,7 +54,15 @@ class Boxes:
 
     def with_sample(self, sample: NDArray[np.int64]) -> Boxes:
         """The same boxes with their sample indices replaced."""
-        return Boxes(**{field.name: getattr(self, field.name) for field in fields(self)} | {"sample": sample})
+        return replace(self, sample=sample)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Boxes]) -> Boxes:
+        """The boxes of all parts, one part after another; none of no parts."""
+        if not parts:
+            return cls.from_numbers([], [], [], [])
+        columns = {field.name: [getattr(part, field.name) for part in parts] for field in fields(cls)}
+        return cls(**{name: np.concatenate(values) for name, values in columns.items()})
 
     @classmethod
     def from_numbers(

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from aqr_eval.nuscenes.classes import CLASS_RANGE_M, DETECTION_CLASSES
+from aqr_eval.nuscenes.classes import CLASS_RANGE_M, DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
 from aqr_eval.nuscenes.errors import AqrError
-from aqr_eval.submission import MAX_BOXES_PER_SAMPLE
 
 TP_ERRORS = ("trans_err", "scale_err", "orient_err", "vel_err", "attr_err")
 

@@ -59,6 +59,8 @@ CAMERAS: tuple[str, ...] = (
     "CAM_BACK_RIGHT",
 )
 
+MAX_BOXES_PER_SAMPLE = 500
+
 # Boxes at or beyond this distance from the ego vehicle, in the ground plane, are not evaluated.
 CLASS_RANGE_M: dict[str, float] = {
     "car": 50.0,
@@ -73,7 +75,7 @@ CLASS_RANGE_M: dict[str, float] = {
     "traffic_cone": 30.0,
 }
 
-_MOVING_SPEED_MPS = 0.2
+MOVING_SPEED_MPS = 0.2  # what is not faster counts as resting
 _ATTRIBUTE_MOVING_RESTING: dict[str, tuple[str, str]] = {
     "car": ("vehicle.moving", "vehicle.parked"),
     "truck": ("vehicle.moving", "vehicle.parked"),
@@ -95,4 +97,4 @@ def default_attribute(class_name: str, speed_mps: float) -> str:
     A speed of NaN counts as resting. Barriers and cones have no attribute: the empty string.
     """
     moving, resting = _ATTRIBUTE_MOVING_RESTING[class_name]
-    return moving if speed_mps > _MOVING_SPEED_MPS else resting
+    return moving if speed_mps > MOVING_SPEED_MPS else resting

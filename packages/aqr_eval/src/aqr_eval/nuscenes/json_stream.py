@@ -12,7 +12,8 @@ from typing import Any
 from aqr_eval.nuscenes.errors import AqrError
 
 _CHUNK_CHARS = 1 << 20
-_LONGEST_VALUE_CHARS = 1 << 26  # a syntax error must not make us buffer the rest of the file
+_LONGEST_VALUE_CHARS = 1 << 24  # neither a syntax error nor a hostile file may fill the memory
+_LONGEST_ENDING_CHARS = 64  # what of an ending may lie before the end of a chunk
 _SPACE = re.compile(r"[ \t\n\r]*")
 
 
@@ -64,15 +65,40 @@ class JsonStream:
         while True:
             try:
                 value, end = self._decode(self._buffer, self._position)
-            except json.JSONDecodeError as error:
-                if len(self._buffer) - self._position > _LONGEST_VALUE_CHARS or not self._refill():
-                    raise self._broken(error.msg) from None
+            except (json.JSONDecodeError, RecursionError) as error:
+                if self._is_too_long():
+                    raise self._broken(f"a value of more than {_LONGEST_VALUE_CHARS} characters") from None
+                if not self._refill():
+                    raise self._broken(getattr(error, "msg", "brackets nested without end")) from None
                 continue
+            except ValueError as error:  # an integer of thousands of digits
+                raise self._broken(str(error)) from None
             # A number near the end of the buffer may go on behind it: "1e+" decodes as 1, rest "e+".
             if len(self._buffer) - end < 3 and isinstance(value, (int, float)) and self._refill():
                 continue
             self._position = end
             return value
+
+    def text_through(self, ending: re.Pattern[str], opening: str) -> str:
+        """The text of the next value, untaken, from its `opening` through the first match of `ending`; "" without."""
+        if self.peek() != opening:
+            return ""
+        start = self._position
+        while (match := ending.search(self._buffer, start)) is None:
+            seen = len(self._buffer) - self._position
+            if self._is_too_long() or not self._refill():
+                return ""
+            start = self._position + max(seen - _LONGEST_ENDING_CHARS, 0)
+        return self._buffer[self._position : match.end()]
+
+    def skip(self, count: int) -> None:
+        """Steps over characters that `text_through` showed."""
+        self._position += count
+
+    def finish(self) -> None:
+        """Requires that nothing but white space is left."""
+        if found := self.peek():
+            raise self._broken(f"{found!r} stands behind the end")
 
     def array(self) -> Iterator[Any]:
         """Enters an array and yields its values."""
@@ -96,10 +122,14 @@ class JsonStream:
                 yield
         self.take(closing)
 
+    def _is_too_long(self) -> bool:
+        return len(self._buffer) - self._position > _LONGEST_VALUE_CHARS
+
     def _refill(self) -> bool:
         """Drops what was read and appends a chunk; at the end of the file it returns False and moves nothing."""
         try:
-            more = self._file.read(_CHUNK_CHARS)
+            # As much again as is pending: a long value is then tried a few times, not once for every chunk.
+            more = self._file.read(max(_CHUNK_CHARS, len(self._buffer) - self._position))
         except UnicodeDecodeError as error:
             raise self._broken(str(error)) from None
         if not more:

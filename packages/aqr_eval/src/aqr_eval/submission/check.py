@@ -1,0 +1,32 @@
+"""What every submission must hold, whatever file it came from."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from aqr_eval.nuscenes.errors import SubmissionError
+from aqr_eval.submission.submission import Submission
+
+
+def check_boxes(submission: Submission) -> None:
+    """Refuses numbers that are not finite.
+
+    Raises:
+        SubmissionError: names the sample and the field; only velocities may be NaN.
+    """
+    boxes, tokens = submission.boxes, submission.tokens
+    columns = {
+        "translation": boxes.translation,
+        "size": boxes.size_wlh,
+        "rotation": boxes.rotation_wxyz,
+        "velocity": boxes.velocity,
+        "detection_score": boxes.score[:, None],
+    }
+    for field, values in columns.items():
+        allowed = ~np.isinf(values) if field == "velocity" else np.isfinite(values)
+        if not allowed.all():
+            row, column = np.argwhere(~allowed)[0]
+            raise SubmissionError(
+                f"{submission.source}: sample {tokens[boxes.sample[row]]!r} has a box whose {field} holds "
+                f"{values[row, column]}: only velocity may be NaN and nothing may be infinite, so check the model."
+            )
