@@ -75,23 +75,37 @@ class Matches:
             errors[threshold] = match_errors(self.gt.select(gt_of[hits]), self.all_predictions.select(self.rows[hits]))
         return errors
 
-    def curves(self) -> dict[tuple[str, float], Curve]:
-        """(class, threshold) -> curve over all boxes that count."""
-        num_gt = np.bincount(self.gt.label, minlength=len(self.config.class_names))
+    def curves(
+        self, gt_in: NDArray[np.bool_] | None = None, prediction_in: NDArray[np.bool_] | None = None
+    ) -> dict[tuple[str, float], Curve]:
+        """(class, threshold) -> curve over all boxes that count, or over a subset of them.
+
+        The matching stays that of all boxes: a prediction that took a true box of the subset is a match, one that took
+        another true box is ignored.
+
+        Args:
+            gt_in: (G,) the subset's true boxes; None for all.
+            prediction_in: (n,) predictions that belong to the subset if they took nothing; None for all.
+        """
+        gt_in = np.ones(len(self.gt_rows), dtype=bool) if gt_in is None else gt_in
+        free_in = np.ones(len(self.rows), dtype=bool) if prediction_in is None else prediction_in
+        num_gt = np.bincount(self.gt.label[gt_in], minlength=len(self.config.class_names))
         rows_of_class = [np.flatnonzero(self.label == label) for label in range(len(self.config.class_names))]
-        label_of_hits = {threshold: self.label[gt_of >= 0] for threshold, gt_of in self.gt_of.items()}
-        return {
-            (name, threshold): build_curve(
-                score=self.score[rows_of_class[label]],
-                hit=gt_of[rows_of_class[label]] >= 0,
-                errors={
-                    error: values[label_of_hits[threshold] == label] for error, values in self.errors[threshold].items()
-                },
-                num_gt=int(num_gt[label]),
-            )
-            for label, name in enumerate(self.config.class_names)
-            for threshold, gt_of in self.gt_of.items()
-        }
+        took_in = np.append(gt_in, False)  # with an entry for -1, who took nothing
+        counts = {t: took_in[gt_of] | ((gt_of < 0) & free_in) for t, gt_of in self.gt_of.items()}
+        curves = {}
+        for label, name in enumerate(self.config.class_names):
+            for threshold, gt_of in self.gt_of.items():
+                rows = rows_of_class[label][counts[threshold][rows_of_class[label]]]
+                hits = np.flatnonzero(gt_of >= 0)
+                of_curve = (self.label[hits] == label) & counts[threshold][hits]
+                curves[name, threshold] = build_curve(
+                    score=self.score[rows],
+                    hit=gt_of[rows] >= 0,
+                    errors={error: values[of_curve] for error, values in self.errors[threshold].items()},
+                    num_gt=int(num_gt[label]),
+                )
+        return curves
 
 
 def match_boxes(truth: GroundTruth, predictions: Boxes, config: DetectionConfig) -> Matches:

@@ -106,7 +106,7 @@ class DetectionMetrics:
         """The devkit's summary plus the curves, as plain values; NaN becomes None."""
         config = asdict(self.config)
         config["undefined"] = sorted(config["undefined"])
-        plain: dict[str, Any] = _without_nan(
+        plain: dict[str, Any] = without_nan(
             {
                 "label_aps": self.label_aps,
                 "mean_dist_aps": self.mean_dist_aps,
@@ -136,11 +136,12 @@ def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     return Path(path)
 
 
-def _without_nan(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+def without_nan(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """The same nested values with text as keys, lists for arrays and tuples, and None for what is not finite."""
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, np.ndarray):
-        return _without_nan(value.tolist())
+        return without_nan(value.tolist())
     if isinstance(value, (list, tuple)):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
