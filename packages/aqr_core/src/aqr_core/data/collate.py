@@ -28,4 +28,5 @@ def collate(samples: Sequence[Sample]) -> Batch:
         gt_labels=[sample.gt_labels for sample in samples],
         seeds=[sample.seed for sample in samples],
         working=torch.stack([sample.working for sample in samples]),
+        faults=[sample.faults for sample in samples],
     )

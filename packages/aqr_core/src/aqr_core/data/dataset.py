@@ -14,6 +14,7 @@ from aqr_core.data.class_balance import class_balanced_indices
 from aqr_core.data.frame import Frame
 from aqr_core.data.pipeline import Pipeline
 from aqr_core.errors import ConfigError, DataError
+from aqr_core.infos.links import Links
 from aqr_core.infos.mmdet3d import Mmdet3dInfos
 from aqr_core.infos.reader import Infos, open_infos
 from aqr_core.infos.schema import Info
@@ -68,6 +69,7 @@ class NuScenesDataset(Dataset[Sample]):
         if not len(self.infos):
             raise DataError(f"{self.infos.path} holds no keyframe; rebuild the file with `aqr prepare`.")
         self._label_of = self._map_labels()
+        self._links = Links(self.infos)
         self._indices = np.arange(len(self.infos)) if test_mode else self._training_indices(class_balanced)
         # Pickles of mmdet3d do not name their split.
         self.pipeline.open_files(self.dataroot, self.classes, self.infos.header.split or "train")
@@ -96,7 +98,7 @@ class NuScenesDataset(Dataset[Sample]):
         """An empty frame for this sample and epoch (the current one unless given), before any transform."""
         epoch = int(self._epoch) if epoch is None else epoch
         rng = np.random.default_rng((self.seed, epoch, int(index) % len(self)))
-        return Frame(self.info(index), self.dataroot, rng, self.classes, self._label_of)
+        return Frame(self.info(index), self.dataroot, rng, self.classes, self._label_of, previous=self._links.previous)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the augmentation of an epoch, and the steps that take part in it; reaches running workers too."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +15,13 @@ from aqr_core.structures.boxes3d import BOX_DIM
 from aqr_core.structures.sample import Sample
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 
+RawFault = Callable[[np.ndarray, str], np.ndarray]
+
+
+def _no_previous(info: Info) -> Info | None:
+    """For frames that no dataset made."""
+    raise ConfigError(f"Keyframe '{info.token}' stands alone, without a previous one; load it through a dataset.")
+
 
 @dataclass
 class Frame:
@@ -24,7 +32,8 @@ class Frame:
     write into them.
 
     Attributes:
-        info: what is known about the keyframe; never changed.
+        info: what is known about the keyframe; never changed. A sensor that repeats old data has it replaced by one
+            that points to the old files.
         dataroot: folder that the paths of `info` are relative to.
         rng: the only source of randomness, one per sample and epoch.
         classes: names that `gt_labels` counts.
@@ -36,6 +45,11 @@ class Frame:
         gt_boxes: (n, 9) float64, the convention of `boxes3d`.
         gt_labels: (n,) int64.
         blank: of 'image' and 'points', the sensors that failed. Whoever loads or fills them leaves them blank.
+        raw_faults: what happens to the points of every LiDAR file before they are moved and their ring gives way to the
+            age: functions of (P, 5) points x, y, z, intensity, ring in the sensor's frame, which they may write into,
+            and of the file's path. See `aqr_core.data.faults`.
+        previous: gives the keyframe before a keyframe of the same scene, None at the start of it.
+        faults: what the faults did, for reports: 'BeamReduction/points_kept' and the like.
     """
 
     info: Info
@@ -50,6 +64,9 @@ class Frame:
     gt_boxes: np.ndarray = field(default_factory=lambda: np.zeros((0, BOX_DIM)))
     gt_labels: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     blank: frozenset[str] = frozenset()
+    raw_faults: tuple[RawFault, ...] = ()
+    previous: Callable[[Info], Info | None] = _no_previous
+    faults: dict[str, float] = field(default_factory=dict)
 
     @property
     def lidar2img(self) -> np.ndarray:
@@ -78,4 +95,5 @@ class Frame:
             gt_labels=torch.from_numpy(self.gt_labels.astype(np.int64)),
             seed=seed,
             working=torch.tensor(["points" not in self.blank, "image" not in self.blank]),
+            faults=self.faults,
         )

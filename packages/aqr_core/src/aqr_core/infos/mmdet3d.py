@@ -92,6 +92,10 @@ class Mmdet3dInfos(Sequence[Info]):
             record["gt"] = _ground_truth(frame, self._is_v1_1, names, np.hstack([boxes, velocity]))
             return parse_info(record, self.header)
 
+    def tokens(self) -> list[str]:
+        """The sample token of each keyframe."""
+        return [str(frame.get("token", "")) for frame in self._frames]
+
     def presence(self) -> Presence:
         """Which classes each keyframe holds; the records are checked when they are used.
 

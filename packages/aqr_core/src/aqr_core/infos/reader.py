@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, overload
@@ -19,6 +20,7 @@ T = TypeVar("T")
 
 _CHUNK_BYTES = 1 << 22
 _REMEDY = "rebuild the file with `aqr prepare`"
+_TOKEN = re.compile(rb'\{"token":"([^"\\]*)"')  # how `build_infos` begins a record
 
 
 class Infos(Sequence[Info]):
@@ -71,6 +73,17 @@ class Infos(Sequence[Info]):
             raise IndexError(f"keyframe {index} of {len(self)} in {self.path}")
         line = index % len(self) + 1
         return _read_line(self.path, self._offsets, line, lambda record: parse_info(record, self.header))
+
+    def tokens(self) -> list[str]:
+        """The sample token of each keyframe, in one pass over the file.
+
+        Raises:
+            DataError: a record that is not as `build_infos` writes it breaks the schema.
+        """
+        with self.path.open("rb") as file:
+            file.readline()
+            starts = [_TOKEN.match(line) for line in file]
+        return [start[1].decode() if start else self[i].token for i, start in enumerate(starts)]
 
     def presence(self) -> Presence:
         """Which classes each keyframe holds, in one pass over the file.

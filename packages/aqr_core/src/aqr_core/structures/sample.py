@@ -22,6 +22,7 @@ class Sample:
         seed: the sample's own random seed; the model draws its denoising noise from it, so that a
             sample trains the same on one rank or eight.
         working: (2,) bool, LiDAR and cameras: False for a sensor that was blanked, as if it had failed.
+        faults: what simulated failures did to this keyframe, such as 'BeamReduction/points_kept'; empty without any.
     """
 
     token: str
@@ -32,6 +33,7 @@ class Sample:
     gt_labels: Tensor
     seed: int = 0
     working: Tensor = field(default_factory=lambda: torch.ones(2, dtype=torch.bool))
+    faults: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Batch:
     seeds: list[int]
     # (B, 2) bool, LiDAR and cameras; the default speaks for all samples
     working: Tensor = field(default_factory=lambda: torch.ones(1, 2, dtype=torch.bool))
+    faults: list[dict[str, float]] = field(default_factory=list)  # B reports; empty where nobody asked for any
 
     def __len__(self) -> int:
         return len(self.tokens)

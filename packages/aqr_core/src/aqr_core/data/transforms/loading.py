@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from aqr_core.data.files import find_sensor_file, read_image, read_points
-from aqr_core.data.frame import Frame
+from aqr_core.data.frame import Frame, RawFault
 from aqr_core.data.transforms.scene import move_points
 from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos.schema import POINT_FEATURES, CameraInfo, Info, SweepInfo
@@ -17,15 +18,16 @@ from aqr_core.structures.boxes3d import VX
 _AGE = 4  # the ring column of the files is replaced by the age in seconds
 
 
-def read_keyframe_points(dataroot: Path, info: Info) -> np.ndarray:
-    """(P, 5) float32 x, y, z, intensity, age 0 of the keyframe's own sweep."""
-    points = read_points(find_sensor_file(dataroot, info.lidar.path), info.lidar.num_features)
-    points = np.ascontiguousarray(points[:, :POINT_FEATURES])
+def read_keyframe_points(dataroot: Path, info: Info, faults: Sequence[RawFault] = ()) -> np.ndarray:
+    """(P, 5) float32 x, y, z, intensity, age 0 of the keyframe's own sweep, after `faults`."""
+    points = np.ascontiguousarray(_read_raw(dataroot, info, info.lidar.path, faults))
     points[:, _AGE] = 0.0
     return points
 
 
-def read_sweep_points(dataroot: Path, info: Info, sweep: SweepInfo, close_m: float = 0.0) -> np.ndarray:
+def read_sweep_points(
+    dataroot: Path, info: Info, sweep: SweepInfo, close_m: float = 0.0, faults: Sequence[RawFault] = ()
+) -> np.ndarray:
     """(P, 5) float32 of a past sweep, moved into the keyframe's LiDAR frame.
 
     Args:
@@ -33,12 +35,21 @@ def read_sweep_points(dataroot: Path, info: Info, sweep: SweepInfo, close_m: flo
         info: the keyframe.
         sweep: one of its sweeps.
         close_m: returns within this of the sensor in both x and y, those of the vehicle itself, are left out.
+        faults: what happens to the points of the file first.
     """
-    points = read_points(find_sensor_file(dataroot, sweep.path), info.lidar.num_features)[:, :POINT_FEATURES]
+    points = _read_raw(dataroot, info, sweep.path, faults)
     if close_m:
         points = points[(np.abs(points[:, :2]) >= close_m).any(axis=1)]
     move_points(points, sweep.sweep2lidar)
     points[:, _AGE] = sweep.age
+    return points
+
+
+def _read_raw(dataroot: Path, info: Info, path: str, faults: Sequence[RawFault]) -> np.ndarray:
+    """(P, 5) x, y, z, intensity, ring of one file in the sensor's frame, after `faults`."""
+    points = read_points(find_sensor_file(dataroot, path), info.lidar.num_features)[:, :POINT_FEATURES]
+    for fault in faults:
+        points = fault(points, path)
     return points
 
 
@@ -48,7 +59,7 @@ class LoadPointsFromFile:
 
     def __call__(self, frame: Frame) -> None:
         """Raises `DataError` for a missing, cut or NaN-holding file."""
-        frame.points = read_keyframe_points(frame.dataroot, frame.info)
+        frame.points = read_keyframe_points(frame.dataroot, frame.info, frame.raw_faults)
         if "points" in frame.blank:
             frame.points[:] = 0.0
 
@@ -79,7 +90,7 @@ class LoadPointsFromMultiSweeps:
         if "points" in frame.blank:
             return
         sweeps = [frame.info.sweeps[i] for i in chosen[: self.sweeps_num]]
-        clouds = [read_sweep_points(frame.dataroot, frame.info, sweep) for sweep in sweeps]
+        clouds = [read_sweep_points(frame.dataroot, frame.info, sweep, faults=frame.raw_faults) for sweep in sweeps]
         frame.points = np.concatenate([frame.points, *clouds])
 
 
