@@ -1,6 +1,6 @@
 # Verbs of the workspace. A fresh machine needs Python 3.10-3.12, gcc and pip:
 #   make demo    train, score and look at a report
-#   make test    every test that needs no GPU
+#   make test    every test that needs neither a GPU nor a browser
 # format, lint, types and the tests take PKG=aqr_eval|aqr_core|aqr_train to stay inside one package.
 # setup takes SPCONV=spconv-cuda for the CUDA build of the sparse convolutions.
 
@@ -24,7 +24,7 @@ TYPED        := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/a
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-mmdet3d format lint types test test-gpu gpu-check demo demo-scratch baseline ablation lock clean
+.PHONY: help setup setup-mmdet3d format lint types test test-gpu test-browser gpu-check demo demo-scratch baseline ablation lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -62,11 +62,19 @@ lint: setup      ## style, changelogs, file sizes
 types: setup     ## mypy
 	$(BIN)/mypy $(TYPED)
 
-test: setup      ## every test that needs no GPU
-	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu" -n $(JOBS) --dist loadfile
+test: setup      ## every test that needs neither a GPU nor a browser
+	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu and not browser" -n $(JOBS) --dist loadfile
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest $(TESTS) -m gpu
+
+# Any of these names on the PATH will do; apt, which asks for root or sudo, is for Debian, whose package has no snap in it.
+CHROMIUM := chromium chromium-browser google-chrome
+SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
+test-browser: setup  ## the reports in a headless Chromium, which apt installs where there is none
+	@for name in $(CHROMIUM); do command -v $$name && exit; done; set -e; \
+	  $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends chromium
+	$(TEST_ENV) $(BIN)/python -m pytest $(if $(PKG),$(TESTS),tests/aqr_eval) -m browser
 
 gpu-check: setup  ## what needs a CUDA device, written to docs/benchmarks/gpu.md
 	$(BIN)/python -m aqr_train.gpu_check --out docs/benchmarks/gpu.md

@@ -108,7 +108,7 @@ def absent(python: Path, modules: list[str]) -> None:
 def test_aqr_eval_needs_neither_torch_nor_the_devkit(wheels, tmp_path):
     python = environment_of("aqr_eval", wheels, tmp_path / "env")
     absent(python, ["aqr_core", "aqr_train", "torch", "scipy", "cv2", "mmengine", "nuscenes"])
-    run([python, "-m", "pytest", "tests/aqr_eval", "-m", "not gpu"])
+    run([python, "-m", "pytest", "tests/aqr_eval", "-m", "not gpu and not browser"])
 
 
 @pytest.mark.slow

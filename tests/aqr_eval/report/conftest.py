@@ -48,6 +48,16 @@ def submissions(tmp_path: Path) -> dict[str, Path]:
     return paths
 
 
+@pytest.fixture
+def faulty(submissions: dict[str, Path]) -> Path:
+    """`good`, but the car of s1 stands 5 m too far to the left: a missed box and a false positive of score 0.875."""
+    content = json.loads(submissions["good"].read_text())
+    content["results"]["s1"][0]["translation"][1] += 5
+    path = submissions["good"].with_name("faulty.json")
+    path.write_text(json.dumps(content))
+    return path
+
+
 def _detection(name: str, sample: int) -> dict:
     _, centres, size, attribute = OBJECTS[name]
     x, y, z = centres[sample]

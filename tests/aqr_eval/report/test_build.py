@@ -75,7 +75,7 @@ def test_page_is_whole_and_stands_alone(build, scalars):
     assert len(parsed.ids) == len(set(parsed.ids))
     text = "".join(parsed.text)
     assert "Good & <empty>" in text
-    for heading in ("Classes", "Precision over recall", "Training loss", "Validation mAP", "Samples", "scene-a"):
+    for heading in ("Classes", "Precision over recall", "Training loss", "Validation mAP", "Frames", "scene-a"):
         assert heading in text
 
 
@@ -124,9 +124,9 @@ def test_names_are_escaped(build, submissions):
 
 
 def test_no_samples_no_pictures(build):
-    page = build(samples=0).read_text()
+    page = build(worst=0, samples=0).read_text()
     assert "<image" not in page
-    assert "Samples" not in "".join(outline(page).text)
+    assert "Frames" not in "".join(outline(page).text)
 
 
 @pytest.mark.parametrize("name", ["samples/CAM_FRONT/0.jpg", "samples/LIDAR_TOP/0.bin"])
@@ -154,6 +154,7 @@ def test_damaged_files_are_named(build, dataroot):
         ({"samples": ["nowhere"]}, DataError, "'nowhere' is not in"),
         ({"samples": ["s2"]}, DataError, "'s2' of scene-b is not in the split"),
         ({"samples": -1}, AqrError, "samples = -1"),
+        ({"worst": -1}, AqrError, "worst = -1"),
         ({"score_threshold": 1.5}, AqrError, "score_threshold = 1.5"),
         ({"submissions": {}}, AqrError, "at least one submission"),
         ({"scalars": {str(i): "x" for i in range(5)}}, AqrError, "7 submissions and runs"),
@@ -172,18 +173,18 @@ def test_figures_travel_with_the_page(build, tmp_path):
     """The bytes of the files are in the page, below their captions; a click enlarges and a click closes."""
     for name, kind in (("a.png", "PNG"), ("b", "JPEG")):
         Image.new("RGB", (4, 3), (200, 30, 30)).save(tmp_path / name, kind)
-    page = build(samples=0, figures={"<v3>": tmp_path / "a.png", "v1": tmp_path / "b"}).read_text()
+    page = build(worst=0, samples=0, figures={"<v3>": tmp_path / "a.png", "v1": tmp_path / "b"}).read_text()
     parts = outline(page)
     assert {"Pictures", "<v3>", "v1"} <= set(parts.text)
     uris = [address for address in parts.addresses if address.startswith("data:image")]
     assert [uri.partition(",")[0] for uri in uris] == ["data:image/png;base64", "data:image/jpeg;base64"]
     assert base64.b64decode(uris[0].partition(",")[2]) == (tmp_path / "a.png").read_bytes()
     assert {"pictures", "picture-0", "picture-1"} <= set(parts.ids)
-    assert parts.addresses.count("#pictures") == 2 and 'alt="&lt;v3&gt;"' in page
+    assert parts.addresses.count("#pictures") == 3 and 'alt="&lt;v3&gt;"' in page
 
 
 def test_without_figures_there_is_no_such_section(build):
-    assert "Pictures" not in outline(build(samples=0).read_text()).text
+    assert "Pictures" not in outline(build(worst=0, samples=0).read_text()).text
 
 
 @pytest.mark.parametrize(
@@ -199,4 +200,4 @@ def test_a_bad_figure_is_named(build, tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        build(samples=0, figures={"broken": path})
+        build(worst=0, samples=0, figures={"broken": path})

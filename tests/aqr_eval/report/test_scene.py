@@ -12,17 +12,14 @@ from aqr_eval.nuscenes.tables import NuScenesTables
 from aqr_eval.report.bev import CANVAS, RANGE_M, read_points, to_canvas
 from aqr_eval.report.colors import HEIGHT_STOPS, height_colors
 from aqr_eval.report.projection import project
-from aqr_eval.report.scene import choose_samples, find_keyframe
+from aqr_eval.report.scene import find_keyframe, spread
 from aqr_eval.report.tables import best_of, number
 
 
-@pytest.mark.parametrize(
-    ("count", "chosen"), [(0, []), (1, ["s1"]), (2, ["s0", "s2"]), (3, ["s0", "s1", "s2"]), (9, ["s0", "s1", "s2"])]
-)
-def test_samples_spread_over_scenes(dataroot, count, chosen):
-    tables = NuScenesTables(dataroot, "v1.0-mini")
-    assert choose_samples(tables, tables.scene_names, count) == chosen
-    assert choose_samples(tables, (), count) == []
+@pytest.mark.parametrize(("count", "chosen"), [(0, ""), (1, "b"), (2, "ac"), (3, "abc"), (9, "abc")])
+def test_samples_spread_evenly(count, chosen):
+    assert spread("abc", count) == list(chosen)
+    assert spread("", count) == []
 
 
 def test_keyframe_projects_global_points_by_hand(dataroot):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html import escape
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from PIL import Image
 from aqr_eval.nuscenes.errors import DataError
 from aqr_eval.nuscenes.geometry import invert_rigid, transform_points
 from aqr_eval.nuscenes.tables import SensorFrame
-from aqr_eval.report.boxes import DrawnBoxes
+from aqr_eval.report.boxes import DrawnBoxes, Layer
 from aqr_eval.report.colors import height_colors
 
 Array = NDArray[np.float64]
@@ -30,10 +30,11 @@ _POINT_COLUMNS = 5
 _LOWER_FACE = (3, 2, 6, 7)
 _VELOCITY_SECONDS = 1.0  # an arrow reaches where the box will be after this time
 _SLOWEST_ARROW_MPS = 0.5
+_MARK_MARGIN = 6.0  # user units
 
 
-def bev_svg(points_path: Path, lidar: SensorFrame, truth: DrawnBoxes, predictions: Sequence[DrawnBoxes]) -> str:
-    """The drawing: grid rings, points, true boxes dashed, each submission's boxes in a layer of its own.
+def bev_svg(points_path: Path, lidar: SensorFrame, truth: DrawnBoxes, layers: Sequence[Layer]) -> str:
+    """The drawing: grid rings, points, true boxes dashed, each submission's boxes and mistakes in its layers.
 
     Raises:
         DataError: the point file is missing or its length is not a whole number of points.
@@ -45,10 +46,14 @@ def bev_svg(points_path: Path, lidar: SensorFrame, truth: DrawnBoxes, prediction
         f'<image href="{_points_uri(points)}" width="{CANVAS}" height="{CANVAS}"/>',
         _rings(),
     ]
-    for index, boxes in enumerate(predictions):
-        parts.append(f'<g class="predicted of-{index}">{_outlines(boxes, global2ego)}</g>')
-    parts.append(f'<g class="true">{_outlines(truth, global2ego)}</g></svg>')
-    return "".join(parts)
+    for index, layer in enumerate(layers):
+        parts.append(f'<g class="predicted of-{index}">{_outlines(layer.predicted, global2ego)}</g>')
+    parts.append(f'<g class="true">{_outlines(truth, global2ego)}</g>')
+    for index, layer in enumerate(layers):
+        wrong = layer.predicted.corners[layer.false_positive]
+        marks = _marks(layer.missed.corners, global2ego, _circle) + _marks(wrong, global2ego, _cross)
+        parts.append(f'<g class="mistake of-{index}">{marks}</g>')
+    return "".join(parts) + "</svg>"
 
 
 def read_points(path: Path) -> Array:
@@ -125,6 +130,28 @@ def _outlines(boxes: DrawnBoxes, global2ego: Array) -> str:
         if np.hypot(*velocity[i]) >= _SLOWEST_ARROW_MPS:
             parts.append(f'<path class="arrow {css}" d="{_arrow(centre[:2], velocity[i])}"/>')
     return "".join(parts)
+
+
+def _marks(corners: Array, global2ego: Array, draw: Callable[[Array], str]) -> str:
+    """`draw` of the footprint of every box whose centre lies in view, (4, 2) user units."""
+    footprints = transform_points(global2ego, corners)[:, _LOWER_FACE]
+    inside = np.abs(footprints.mean(axis=1)[:, :2]).max(axis=1, initial=0) <= RANGE_M
+    return "".join(map(draw, to_canvas(footprints[inside])))
+
+
+def _circle(footprint: Array) -> str:
+    """Around a missed box."""
+    x, y = footprint.mean(axis=0)
+    radius = float(np.hypot(*(footprint - (x, y)).T).max()) + _MARK_MARGIN
+    return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}"/>'
+
+
+def _cross(footprint: Array) -> str:
+    """Upon a false positive, large enough to be seen upon a cone."""
+    x, y = footprint.mean(axis=0)
+    reach = max(float(np.hypot(*(footprint - (x, y)).T).max()) * 0.7, _MARK_MARGIN)
+    path = f"M{x - reach:.1f} {y - reach:.1f}l{2 * reach:.1f} {2 * reach:.1f}m0 {-2 * reach:.1f}l{-2 * reach:.1f} "
+    return f'<path class="mark" d="{path}{2 * reach:.1f}"/>'
 
 
 def _arrow(start: Array, velocity: Array) -> str:

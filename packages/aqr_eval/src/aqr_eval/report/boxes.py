@@ -1,4 +1,4 @@
-"""The boxes of one sample as the pictures need them: corners ready to project, colour index, score, velocity."""
+"""The boxes of one sample as the pictures need them: corners ready to project, colour, score, velocity, mistakes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from aqr_eval.boxes import Boxes
+from aqr_eval.matches import Matches
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
+from aqr_eval.report.mistakes import Mistakes
 from aqr_eval.report.projection import box_corners
 
 Array = NDArray[np.float64]
@@ -31,11 +33,10 @@ class DrawnBoxes:
     scores: Array | None
 
     @classmethod
-    def of_sample(cls, boxes: Boxes, sample: int, *, true: bool = False) -> DrawnBoxes:
-        """The boxes of one sample index; true boxes lose their scores."""
-        chosen = boxes.select(boxes.sample == sample)
-        corners = box_corners(chosen.translation, chosen.size_wlh, chosen.rotation_wxyz)
-        return cls(corners, chosen.velocity, chosen.label, None if true else chosen.score)
+    def of(cls, boxes: Boxes, *, true: bool = False) -> DrawnBoxes:
+        """All `boxes`, which are of one sample; true boxes lose their scores."""
+        corners = box_corners(boxes.translation, boxes.size_wlh, boxes.rotation_wxyz)
+        return cls(corners, boxes.velocity, boxes.label, None if true else boxes.score)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -46,3 +47,29 @@ class DrawnBoxes:
         kind = "true" if self.scores is None else f"{self.scores[index]:.2f}"
         speed = float(np.hypot(*self.velocity[index]))
         return f"{name} {kind}" + (f", {speed:.1f} m/s" if np.isfinite(speed) else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one submission draws over a sample.
+
+    Attributes:
+        predicted: N boxes that score enough to be shown.
+        false_positive: (N,) which of them match no true box within 2 m.
+        missed: the true boxes that none of them matches.
+    """
+
+    predicted: DrawnBoxes
+    false_positive: NDArray[np.bool_]
+    missed: DrawnBoxes
+
+    @classmethod
+    def of_sample(cls, matches: Matches, mistakes: Mistakes, sample: int, threshold: float) -> Layer:
+        """The boxes of one sample index that score at least `threshold`, the same that `mistakes` were found with."""
+        shown = (matches.sample == sample) & (matches.score >= threshold)
+        missed = mistakes.missed & (matches.gt.sample == sample)
+        return cls(
+            DrawnBoxes.of(matches.predictions.select(shown)),
+            mistakes.false_positive[shown],
+            DrawnBoxes.of(matches.gt.select(missed), true=True),
+        )

@@ -47,8 +47,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="PNG or JPEG file to show on the page, e.g. of aqr show; may be repeated",
     )
     parser.add_argument("--title", default="3D detection on nuScenes", help="heading of the page")
+    parser.add_argument("--worst", type=int, default=4, metavar="N", help="picture the N frames of the worst mistakes")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--samples", type=int, default=4, help="how many samples to picture, spread over the scenes")
+    which.add_argument("--samples", type=int, default=2, metavar="N", help="picture N more, spread over the scenes")
     which.add_argument("--sample-token", action="append", metavar="TOKEN", help="picture this sample; may be repeated")
     parser.add_argument("--score-threshold", type=float, default=0.2, help="pictures leave out boxes that score less")
     parser.add_argument("--out", type=Path, required=True, help="the HTML file to write")
@@ -68,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
             figures=parse_named_paths(args.figure, "--figure"),
             out=args.out,
             title=args.title,
+            worst=args.worst,
             samples=args.sample_token if args.sample_token else args.samples,
             score_threshold=args.score_threshold,
         )

@@ -44,4 +44,4 @@ def gallery(pictures: Mapping[str, str]) -> str:
             f"<figcaption>{text}</figcaption>"
             f'<a class="close" href="#pictures" aria-label="Close"></a></figure>'
         )
-    return f'<div class="gallery" id="pictures">{"".join(figures)}</div>'
+    return f'<div class="gallery">{"".join(figures)}</div>'

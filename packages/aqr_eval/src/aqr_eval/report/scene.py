@@ -12,7 +12,7 @@ from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.nuscenes.errors import DataError
 from aqr_eval.nuscenes.tables import Keyframe, NuScenesTables
 from aqr_eval.report.bev import bev_svg
-from aqr_eval.report.boxes import DrawnBoxes
+from aqr_eval.report.boxes import DrawnBoxes, Layer
 from aqr_eval.report.cameras import camera_svg
 from aqr_eval.report.colors import HEIGHT_STOPS
 
@@ -20,11 +20,10 @@ from aqr_eval.report.colors import HEIGHT_STOPS
 CAMERA_LAYOUT = ("CAM_FRONT_LEFT", "CAM_FRONT", "CAM_FRONT_RIGHT", "CAM_BACK_LEFT", "CAM_BACK", "CAM_BACK_RIGHT")
 
 
-def choose_samples(tables: NuScenesTables, scene_names: Sequence[str], count: int) -> list[str]:
-    """Tokens of `count` samples, or all if there are fewer, spread evenly over the scenes one after another."""
-    samples = tables.samples_of(scene_names)
-    count = min(count, len(samples))
-    return [tables.sample_tokens[samples[(2 * i + 1) * len(samples) // (2 * count)]] for i in range(count)]
+def spread(tokens: Sequence[str], count: int) -> list[str]:
+    """`count` of the tokens, or all if there are fewer, from the middles of as many equal parts."""
+    count = min(count, len(tokens))
+    return [tokens[(2 * i + 1) * len(tokens) // (2 * count)] for i in range(count)]
 
 
 def find_keyframe(tables: NuScenesTables, token: str) -> Keyframe:
@@ -40,7 +39,7 @@ def find_keyframe(tables: NuScenesTables, token: str) -> Keyframe:
 
 
 def scene_block(
-    index: int, frame: Keyframe, dataroot: Path, truth: DrawnBoxes, predictions: Mapping[str, DrawnBoxes]
+    index: int, frame: Keyframe, dataroot: Path, truth: DrawnBoxes, layers: Mapping[str, Layer], note: str = ""
 ) -> str:
     """The HTML of one sample.
 
@@ -49,39 +48,40 @@ def scene_block(
         frame: the sample.
         dataroot: folder that the file names of `frame` are relative to.
         truth: its true boxes.
-        predictions: submission name -> its boxes in this sample, in the order of the page.
+        layers: submission name -> what it draws here, in the order of the page.
+        note: HTML below the heading.
 
     Raises:
         DataError: an image or the point file is missing or damaged.
     """
-    layers = list(predictions.values())
     figures = []
     for channel in CAMERA_LAYOUT:
         if channel in frame.cameras:
             camera = frame.cameras[channel]
             anchor = f"sample-{index}-{channel.removeprefix('CAM_').replace('_', '-').lower()}"
-            drawing = camera_svg(dataroot / camera.filename, camera, truth, layers)
+            drawing = camera_svg(dataroot / camera.filename, camera, truth, list(layers.values()))
             name = channel.removeprefix("CAM_").replace("_", " ").capitalize()
             figures.append(
                 f'<figure id="{anchor}"><a href="#{anchor}" aria-label="Enlarge {name}">{drawing}</a>'
                 f"<figcaption>{name}</figcaption>"
                 f'<a class="close" href="#sample-{index}" aria-label="Close"></a></figure>'
             )
-    bird = bev_svg(dataroot / frame.lidar.filename, frame.lidar, truth, layers)
-    legend = _counts(truth, predictions) + _LEGEND
+    bird = bev_svg(dataroot / frame.lidar.filename, frame.lidar, truth, list(layers.values()))
+    legend = _counts(truth, layers) + _LEGEND
     return (
-        f'<article id="sample-{index}"><h3>{escape(frame.scene_name)} <code>{escape(frame.token)}</code></h3>'
+        f'<article id="sample-{index}"><h3>{escape(frame.scene_name)} <code>{escape(frame.token)}</code></h3>{note}'
         f'<div class="cameras">{"".join(figures)}</div>'
         f'<div class="bird"><figure>{bird}</figure><div class="legend">{legend}</div></div>'
         "</article>"
     )
 
 
-def _counts(truth: DrawnBoxes, predictions: Mapping[str, DrawnBoxes]) -> str:
+def _counts(truth: DrawnBoxes, layers: Mapping[str, Layer]) -> str:
     """Boxes per class in this sample: the colour key and the census in one."""
-    columns = [np.bincount(boxes.labels, minlength=len(DETECTION_CLASSES)) for boxes in (truth, *predictions.values())]
+    shown = (truth, *(layer.predicted for layer in layers.values()))
+    columns = [np.bincount(boxes.labels, minlength=len(DETECTION_CLASSES)) for boxes in shown]
     head = "".join(
-        f'<th scope="col" class="name" title="{escape(name)}">{escape(name)}</th>' for name in ("true", *predictions)
+        f'<th scope="col" class="name" title="{escape(name)}">{escape(name)}</th>' for name in ("true", *layers)
     )
     rows = "".join(
         f'<tr><th scope="row"><i class="swatch class-{k}"></i>{name.replace("_", " ")}</th>'
@@ -101,6 +101,8 @@ def _legend() -> str:
     rows = (
         (icon.format(f'<g class="predicted">{box}</g>'), "predicted, with its heading"),
         (icon.format(f'<g class="true">{box}</g>'), "true"),
+        (icon.format('<circle class="mark" cx="19" cy="8" r="6.5"/>'), "missed: a true box without prediction"),
+        (icon.format('<path class="mark" d="M13 2l12 12m0-12l-12 12"/>'), "false positive"),
         (icon.format('<path class="arrow class-0" d="M4 8h34M31 4l7 4l-7 4"/>'), "velocity: the way of one second"),
     )
     items = "".join(f"<dt>{picture}</dt><dd>{text}</dd>" for picture, text in rows)

@@ -31,10 +31,10 @@ def headline_table(metrics: Mapping[str, DetectionMetrics]) -> str:
         for name, meaning, higher, _ in columns
     )
     rows = []
-    for i, name in enumerate(metrics):
+    for i, submission in enumerate(metrics):
         note = "<small>reference</small>" if i == 0 and len(metrics) > 1 else ""
-        cells = (_headline_cell(values, i, higher) for _, _, higher, values in columns)
-        rows.append(f'<tr><th scope="row">{_submission(i, name)}{note}</th>{"".join(cells)}</tr>')
+        cells = (_headline_cell(name, values, i, higher) for name, _, higher, values in columns)
+        rows.append(f'<tr><th scope="row">{_submission(i, submission)}{note}</th>{"".join(cells)}</tr>')
     return (
         f'<table class="headline"><thead><tr><th scope="col">Submission</th>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
@@ -94,7 +94,8 @@ def _submission(index: int, name: str) -> str:
     return f'<span class="name" title="{escape(name)}"><i class="swatch submission-{index}"></i>{escape(name)}</span>'
 
 
-def _headline_cell(values: Sequence[float], index: int, higher: bool) -> str:
+def _headline_cell(name: str, values: Sequence[float], index: int, higher: bool) -> str:
+    """On a phone the cell names its column itself: the style sheet folds the rows and hides the head."""
     value, first = values[index], values[0]
     mark = ' class="best"' if index in best_of(values, higher) else ""
     difference = ""
@@ -102,7 +103,7 @@ def _headline_cell(values: Sequence[float], index: int, higher: bool) -> str:
         better = (value > first) == higher
         kind = "same" if value == first else "better" if better else "worse"
         difference = f'<small class="{kind}">{value - first:+.4f}</small>'.replace("-", "−", 1)
-    return f"<td{mark}><b>{number(value, 4)}</b>{difference}</td>"
+    return f'<td{mark} data-column="{name}"><b>{number(value, 4)}</b>{difference}</td>'
 
 
 def _class_cell(values: Sequence[float], index: int, higher: bool, *, bar: bool) -> str:

@@ -1,0 +1,51 @@
+"""What a submission gets wrong in each frame, and which frames are its worst.
+
+A mistake is what a picture shows as one: with the predictions that score at least a threshold, a true box that none of
+them matches within 2 m is missed, and one of them that matches none is a false positive. The cost of a frame is the
+sum over the classes of
+
+    (missed true boxes + scores of the false positives) / true boxes of the class in the split,
+
+so that a class weighs the same however often it occurs, as in mAP, and a false positive weighs more the surer it was.
+A class without true boxes costs nothing: no average precision is lost on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, eq=False)
+class Mistakes:
+    """The mistakes of one submission; G true boxes and n predictions as in `Matches`, S samples.
+
+    Attributes:
+        missed: (G,) true boxes that no sure prediction matched.
+        false_positive: (n,) sure predictions that matched none.
+        missed_in: (S,) how many per sample.
+        false_positives_in: (S,) how many per sample.
+        cost: (S,) see the module.
+    """
+
+    missed: NDArray[np.bool_]
+    false_positive: NDArray[np.bool_]
+    missed_in: NDArray[np.int64]
+    false_positives_in: NDArray[np.int64]
+    samples = np.concatenate([missed_sample, sample])
+    costs = np.concatenate([weight[missed_label], weight[label] * score])
+    return Mistakes(
+        missed=missed,
+        false_positive=false_positive,
+        missed_in=np.bincount(missed_sample, minlength=frames),
+        false_positives_in=np.bincount(sample, minlength=frames),
+        cost=np.asarray(np.bincount(samples, weights=costs, minlength=frames), dtype=np.float64),
+    )
+
+
+def worst_samples(mistakes: Mistakes, count: int) -> list[int]:
+    """At most `count` samples by falling cost, of equals the earlier one; frames without cost are left out."""
+    order = np.argsort(-mistakes.cost, kind="stable")[:count]
+    return [int(sample) for sample in order if mistakes.cost[sample] > 0]
