@@ -17,6 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from aqr_eval.matches import Matches
+
 
 @dataclass(frozen=True, eq=False)
 class Mistakes:
@@ -34,6 +36,25 @@ class Mistakes:
     false_positive: NDArray[np.bool_]
     missed_in: NDArray[np.int64]
     false_positives_in: NDArray[np.int64]
+    cost: NDArray[np.float64]
+
+
+def find_mistakes(matches: Matches, threshold: float) -> Mistakes:
+    """The mistakes among predictions that score at least `threshold`.
+
+    Predictions choose by falling score, so that leaving out the weak ones changes no match of the others.
+    """
+    taken_by = matches.gt_of[matches.config.dist_th_tp]
+    sure = matches.score >= threshold
+    missed = np.ones(len(matches.gt), dtype=bool)
+    missed[taken_by[sure & (taken_by >= 0)]] = False
+    false_positive = sure & (taken_by < 0)
+
+    frames, classes = len(matches.truth.tokens), len(matches.config.class_names)
+    true_boxes = np.bincount(matches.gt.label, minlength=classes)
+    weight = np.divide(1.0, true_boxes, out=np.zeros(classes), where=true_boxes > 0)
+    missed_sample, missed_label = matches.gt.sample[missed], matches.gt.label[missed]
+    sample, label, score = (column[false_positive] for column in (matches.sample, matches.label, matches.score))
     samples = np.concatenate([missed_sample, sample])
     costs = np.concatenate([weight[missed_label], weight[label] * score])
     return Mistakes(
