@@ -59,7 +59,7 @@ def test_validate(submission, split, capsys):
     ("words", "message"),
     [
         (["validate", "--submission", "none.json"], "none.json does not exist"),
-        (["validate", "--submission", "{}", "--split", "mini_val"], "give all or none"),
+        (["validate", "--submission", "{}", "--split", "mini_val"], "give --gt FILE, or --dataroot"),
         (["score", "--submission", "a={}", "a={}", "--dataroot", ".", "--version", "v", "--split", "s"], "'a' twice"),
         (["score", "--submission", "{}", "--dataroot", ".", "--version", "v", "--split", "val"], "'trainval'"),
     ],

@@ -20,7 +20,6 @@ from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.whole_files import replacing
 
 VERSION = 1
-_HEADER = "{"
 Shape = tuple[int | None, ...]
 
 
@@ -62,7 +61,7 @@ class ColumnsFile:
         self.path = path
         self._error = error
         try:
-            self._file = safe_open(str(path), framework="numpy")
+            self._file: Any = safe_open(str(path), framework="numpy")  # the library types nothing
         except SafetensorError as fault:
             raise error(
                 f"{path} cannot be read as columns ({fault}): the copy is incomplete, so write it again."
@@ -83,7 +82,7 @@ class ColumnsFile:
             dtype: what it must hold; integers of other widths are converted.
             shape: what it must have; None for any length.
         """
-        if name not in self._file.keys():  # noqa: SIM118  # no mapping
+        if not self.has(name):
             raise self._error(f"{self.path} lacks the column {name!r}: write the file again.")
         column = self._file.get_tensor(name)
         fits = len(column.shape) == len(shape) and all(
@@ -95,11 +94,12 @@ class ColumnsFile:
                 f"{self.path}: column {name!r} is {column.dtype} of shape {column.shape}, not {np.dtype(dtype)} of "
                 f"{wanted}: write the file again."
             )
-        return column.astype(dtype, copy=False)
+        converted: NDArray[Any] = column.astype(dtype, copy=False)
+        return converted
 
     def has(self, name: str) -> bool:
         """Whether there is such a column."""
-        return name in self._file.keys()  # noqa: SIM118  # no mapping
+        return bool(name in self._file.keys())  # noqa: SIM118  # no mapping
 
     def fact(self, name: str, kind: type) -> Any:  # noqa: ANN401  # any JSON value
         """A JSON value of the header, of the Python type given."""

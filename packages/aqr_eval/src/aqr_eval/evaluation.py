@@ -6,19 +6,31 @@ answer where that one crashes: no prediction at all scores 0.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
 import numpy as np
 
 from aqr_eval.boxes import Boxes
 from aqr_eval.config import DetectionConfig, detection_config
+from aqr_eval.cores import available_cores
 from aqr_eval.ground_truth import GroundTruth
 from aqr_eval.matches import Matches, match_boxes
 from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.errors import SubmissionError
-from aqr_eval.submission import Submission
+from aqr_eval.strictness import require_boxes, require_falling_scores
+from aqr_eval.submission import Submission, load_submission
 
 
 def evaluate(
-    gt: GroundTruth, predictions: Submission, config: str | DetectionConfig = "detection_cvpr_2019"
+    gt: GroundTruth,
+    predictions: Submission,
+    config: str | DetectionConfig = "detection_cvpr_2019",
+    *,
+    strict: bool = False,
 ) -> DetectionMetrics:
     """Scores a submission.
 
@@ -27,12 +39,45 @@ def evaluate(
         predictions: from `load_submission`; its samples must be exactly those of `gt` (custom splits
             ignore further ones).
         config: name or constants of the benchmark.
+        strict: refuse what the devkit refuses though it has an answer: no box at all on either side, and negative
+            scores before the last true box is found.
 
     Raises:
         SubmissionError: samples are missing or foreign, a sample has too many boxes, or a box that matches
             has a side of 0 m.
     """
-    return DetectionMetrics.from_matches(find_matches(gt, predictions, config))
+    if strict:
+        require_boxes(gt, predictions)
+    metrics = DetectionMetrics.from_matches(find_matches(gt, predictions, config))
+    if strict:
+        require_falling_scores(metrics, predictions)
+    return metrics
+
+
+def evaluate_files(
+    gt: GroundTruth,
+    paths: Sequence[str | Path],
+    config: str | DetectionConfig = "detection_cvpr_2019",
+    *,
+    strict: bool = False,
+    workers: int | None = None,
+) -> list[DetectionMetrics]:
+    """Reads and scores several submissions, side by side in as many processes as `workers`, by default one per core.
+
+    Raises:
+        SubmissionError: of the first file in order that has a fault; see `load_submission` and `evaluate`.
+    """
+    score = partial(_evaluate_file, gt, config, strict)
+    workers = min(len(paths), workers or available_cores())
+    if workers <= 1:
+        return [score(path) for path in paths]
+    # Spawned: whoever calls may have threads, which a fork would cut off in the middle of whatever they do.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return list(pool.map(score, paths))
+
+
+def _evaluate_file(gt: GroundTruth, config: str | DetectionConfig, strict: bool, path: str | Path) -> DetectionMetrics:
+    return evaluate(gt, load_submission(path), config, strict=strict)
 
 
 def find_matches(

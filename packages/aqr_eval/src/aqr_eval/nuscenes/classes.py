@@ -98,3 +98,9 @@ def default_attribute(class_name: str, speed_mps: float) -> str:
     """
     moving, resting = _ATTRIBUTE_MOVING_RESTING[class_name]
     return moving if speed_mps > MOVING_SPEED_MPS else resting
+
+
+def attributes_of(class_name: str) -> tuple[str, ...]:
+    """The attributes that boxes of a class may have; the empty string alone for barriers and cones."""
+    kinds = {name.partition(".")[0] for name in _ATTRIBUTE_MOVING_RESTING[class_name]} - {""}
+    return tuple(name for name in ATTRIBUTES if name.partition(".")[0] in kinds) or ("",)
