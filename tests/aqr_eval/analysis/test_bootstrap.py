@@ -104,11 +104,11 @@ def test_differences_are_taken_draw_by_draw() -> None:
     hard = np.array([0.1, 0.9, 0.3, 0.7])
     reference = Resampled({"NDS": 0.5}, {"NDS": hard}, scenes=2)
     better = Resampled({"NDS": 0.6}, {"NDS": hard + np.array([0.1, 0.1, 0.1, -0.1])}, scenes=2)
-    difference = better.differences(reference)["NDS"]
+    difference = better.difference("NDS", reference)
     assert difference.value == pytest.approx(0.1) and difference.above == 0.75
     # Whatever makes a draw hard cancels; the 2.5 % quantile lies between the two lowest of four.
     assert (difference.low, difference.high) == pytest.approx((-0.1 + 0.2 * 0.075, 0.1))
-    assert reference.differences(reference)["NDS"].above == 0
+    assert reference.difference("NDS", reference).above == 0
 
 
 def test_an_interval_spans_easy_and_hard_scenes(make_matches) -> None:

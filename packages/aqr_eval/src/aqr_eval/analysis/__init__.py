@@ -3,7 +3,7 @@
 from aqr_eval.analysis.bootstrap import Difference, Interval, Intervals, bootstrap
 from aqr_eval.analysis.breakdown import Breakdown, ClassScores, Group, break_down
 from aqr_eval.analysis.calibration import Bin, Calibration, Reliability, calibrate
-from aqr_eval.analysis.mistake_costs import ErrorAnalysis, ErrorKind, analyze_errors
+from aqr_eval.analysis.error_costs import ErrorAnalysis, ErrorKind, analyze_errors
 
 __all__ = [
     "Bin",

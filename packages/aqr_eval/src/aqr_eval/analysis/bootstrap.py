@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
@@ -80,16 +81,13 @@ class Resampled:
     def intervals(self, coverage: float = COVERAGE) -> Intervals:
         """Percentile intervals of every quantity."""
         of = {name: Interval(value, *_tails(self.drawn[name], coverage)) for name, value in self.point.items()}
-        return Intervals(of, self.scenes, len(next(iter(self.drawn.values()))), coverage)
+        return Intervals(of, self.scenes, len(self.drawn["NDS"]), coverage)
 
-    def differences(self, reference: Resampled, coverage: float = COVERAGE) -> dict[str, Difference]:
-        """Quantity -> this submission minus another one that saw the same draws."""
-        differences = {}
-        for name, value in self.point.items():
-            drawn = self.drawn[name] - reference.drawn[name]
-            tails = _tails(drawn, coverage)
-            differences[name] = Difference(value - reference.point[name], *tails, float(np.mean(drawn > 0)))
-        return differences
+    def difference(self, quantity: str, reference: Resampled, coverage: float = COVERAGE) -> Difference:
+        """This submission minus another one that saw the same draws."""
+        drawn = self.drawn[quantity] - reference.drawn[quantity]
+        value = self.point[quantity] - reference.point[quantity]
+        return Difference(value, *_tails(drawn, coverage), float(np.mean(drawn > 0)))
 
 
 def draw_scenes(truth: GroundTruth, draws: int = DRAWS, seed: int = 0) -> NDArray[np.int64]:
@@ -128,7 +126,7 @@ def resample(matches: Matches, weights: NDArray[np.int64], *, workers: int = 1) 
     if workers == 1:
         drawn = _score_draws(curves, weights)
     else:
-        with ProcessPoolExecutor(workers) as pool:
+        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # forks would copy a console's thread
             parts = pool.map(_score_draws, [curves] * workers, np.array_split(weights, workers))
             drawn = np.concatenate(list(parts))
     point = _numbers(DetectionMetrics.from_matches(matches))

@@ -32,7 +32,7 @@ HIT = -1
 
 
 @dataclass(frozen=True, eq=False)
-class Mistakes:
+class FalsePositives:
     """n predictions at one threshold, in score order.
 
     Attributes:
@@ -71,7 +71,7 @@ def find_neighbours(matches: Matches) -> Candidates:
     )
 
 
-def find_mistakes(matches: Matches, neighbours: Candidates, threshold: float) -> Mistakes:
+def tell_apart(matches: Matches, neighbours: Candidates, threshold: float) -> FalsePositives:
     """Tells the false positives at a threshold apart.
 
     Args:
@@ -97,7 +97,7 @@ def find_mistakes(matches: Matches, neighbours: Candidates, threshold: float) ->
     of_kind = kind[prediction]
     mends = (of_kind == KINDS.index("localisation")) & outer & same
     mends |= (of_kind == KINDS.index("class")) & inner & ~same
-    return Mistakes(kind, _keep(neighbours, mends & free[neighbours.ground_truth]), free)
+    return FalsePositives(kind, _keep(neighbours, mends & free[neighbours.ground_truth]), free)
 
 
 def _of_one_class(boxes: Boxes) -> Boxes:

@@ -23,11 +23,39 @@ _NOTHING, _ALL_WRONG = np.zeros(NUM_RECALLS), np.ones(NUM_RECALLS)
 
 @dataclass(frozen=True, eq=False)
 class _Hits:
-    """The h matches of one class at one threshold, by falling score; `errors` where errors are taken, else empty."""
+    """The h matches of one class at one threshold, by falling score.
 
-    position: NDArray[np.int64]  # (h,) among the predictions of the class
-    scene: NDArray[np.int64]  # (h,)
-    errors: Mapping[str, NDArray[np.float64]]  # name -> (h,)
+    Attributes:
+        position: (h,) among the predictions of the class.
+        score: (h,) falling.
+        scene: (h,) of each match.
+        errors: name -> (h,) error, 0 where it is unknown; empty at thresholds where no errors are taken.
+        known: name -> (h,) whether it is known; only of errors that are unknown somewhere.
+    """
+
+    position: NDArray[np.int64]
+    score: NDArray[np.float64]
+    scene: NDArray[np.int64]
+    errors: Mapping[str, NDArray[np.float64]]
+    known: Mapping[str, NDArray[np.bool_]]
+
+    @classmethod
+    def from_rows(
+        cls,
+        position: NDArray[np.int64],
+        score: NDArray[np.float64],
+        scene: NDArray[np.int64],
+        errors: Mapping[str, NDArray[np.float64]],
+    ) -> _Hits:
+        """`score` and `scene` of all predictions of the class, `errors` of the matches."""
+        known = {error: ~np.isnan(values) for error, values in errors.items()}
+        return cls(
+            position=position,
+            score=score[position],
+            scene=scene[position],
+            errors={error: np.where(known[error], values, 0.0) for error, values in errors.items()},
+            known={error: mask for error, mask in known.items() if not mask.all()},
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +84,8 @@ class WeightedCurves:
         num_gt = np.zeros((int(scene_of_sample.max()) + 1, len(config.class_names)), dtype=np.int64)
         np.add.at(num_gt, (scene_of_sample[matches.gt.sample], matches.gt.label), 1)
         rows = {name: np.flatnonzero(matches.label == label) for label, name in enumerate(config.class_names)}
+        score_of = {name: matches.score[rows[name]] for name in config.class_names}
+        scene_of = {name: scene[rows[name]] for name in config.class_names}
         hits = {}
         for threshold, gt_of in matches.gt_of.items():
             label_of_hits = matches.label[gt_of >= 0]
@@ -63,14 +93,8 @@ class WeightedCurves:
             for label, name in enumerate(config.class_names):
                 position = np.flatnonzero(gt_of[rows[name]] >= 0)
                 errors = {error: values[label_of_hits == label] for error, values in taken.items()}
-                hits[name, threshold] = _Hits(position, scene[rows[name]][position], errors)
-        return cls(
-            num_gt=num_gt,
-            score={name: matches.score[rows[name]] for name in config.class_names},
-            scene={name: scene[rows[name]] for name in config.class_names},
-            hits=hits,
-            config=config,
-        )
+                hits[name, threshold] = _Hits.from_rows(position, score_of[name], scene_of[name], errors)
+        return cls(num_gt, score_of, scene_of, hits, config)
 
     def curves(self, weight: NDArray[np.int64]) -> dict[tuple[str, float], Curve]:
         """(scenes,) how often each scene counts -> the curves of the evaluation that holds it so often."""
@@ -107,8 +131,11 @@ def _curve(
     below += (below + 1) / num_gt <= _RECALL
     below -= below / num_gt > _RECALL
     following = np.searchsorted(found, below + 1)  # the match that has the next copy; h behind the last
-    false = np.append(total[hits.position] - found, num_predictions - found[-1])[following]
-    upper = np.append(score[hits.position], 0.0)[following]
+    nearest = np.minimum(following, len(found) - 1)
+    false = np.where(
+        following < len(found), total[hits.position[nearest]] - found[nearest], num_predictions - found[-1]
+    )
+    upper = hits.score[nearest]
     lower = score[np.minimum(np.searchsorted(total, below + false), len(score) - 1)]
     start = below + false == 0  # no prediction yet: the curve begins at the first match
     share = (_RECALL - below / num_gt) * num_gt
@@ -120,45 +147,38 @@ def _curve(
             (lower, upper),
         )
     )
-    means = {error: _NOTHING for error in TP_ERRORS} | _mean_errors(
-        score[hits.position], hits, copies, found, confidence
-    )
+    means = {error: _NOTHING for error in TP_ERRORS} | _mean_errors(hits, copies, found, confidence)
     return Curve(_RECALL, precision, confidence, **means, num_gt=num_gt, num_predictions=num_predictions)
 
 
 def _mean_errors(
-    score: NDArray[np.float64],
-    hits: _Hits,
-    copies: NDArray[np.int64],
-    found: NDArray[np.int64],
-    confidence: NDArray[np.float64],
+    hits: _Hits, copies: NDArray[np.int64], found: NDArray[np.int64], confidence: NDArray[np.float64]
 ) -> dict[str, NDArray[np.float64]]:
-    """Running means of the errors at 101 confidences; `score`, `copies` and `found` are those of the h matches.
+    """Running means of the errors at 101 confidences; `copies` and `found`, their running sum, are those of the hits.
 
     Between two scores the benchmark goes from the mean behind all copies of the upper match to the mean behind the
     first copy of the lower one; at a score it takes the first copy.
     """
     if not hits.errors:
         return {}
-    above = np.append(0, found)[np.searchsorted(-score, -confidence)]  # copies of matches that score higher
+    higher = len(found) - np.searchsorted(hits.score[::-1], confidence, side="right")  # matches that score higher
+    above = np.append(0, found)[higher]  # their copies
     upper = np.searchsorted(found, above)  # the last match above, if `above` is not 0
     lower = np.minimum(np.searchsorted(found, above + 1), len(found) - 1)
-    last, first = above == found[-1], above == 0
-    gap = score[upper] - score[lower]
-    share = np.divide(confidence - score[lower], gap, out=np.zeros(NUM_RECALLS), where=gap > 0)
-    share = np.where(last, 1.0, np.where(first, 0.0, share))
+    gap = hits.score[upper] - hits.score[lower]
+    share = np.divide(confidence - hits.score[lower], gap, out=np.zeros(NUM_RECALLS), where=gap > 0)
+    share = np.where(above == found[-1], 1.0, np.where(above == 0, 0.0, share))
     means = {}
     for error, values in hits.errors.items():
-        known = ~np.isnan(values)
-        filled = np.where(known, values, 0.0)
-        total: NDArray[np.float64] = np.cumsum(copies * filled)
-        count: NDArray[np.int64] = np.cumsum(copies * known)
+        known = hits.known.get(error)
+        total: NDArray[np.float64] = np.cumsum(copies * values)
+        count: NDArray[np.int64] = found if known is None else np.cumsum(copies * known)
         if not count[-1]:
             means[error] = _ALL_WRONG
             continue
-        spare = (copies[lower] - 1) * known[lower]
+        spare = (copies[lower] - 1) * (1 if known is None else known[lower])
         at_upper = _ratio(total[upper], count[upper])
-        at_lower = _ratio(total[lower] - spare * filled[lower], count[lower] - spare)
+        at_lower = _ratio(total[lower] - spare * values[lower], count[lower] - spare)
         means[error] = at_lower + (at_upper - at_lower) * share
     return means
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from aqr_eval.analysis.false_positives import HIT, KINDS, MENDABLE, Mistakes, find_mistakes, find_neighbours
+from aqr_eval.analysis.false_positives import HIT, KINDS, MENDABLE, FalsePositives, find_neighbours, tell_apart
 from aqr_eval.config import TP_ERRORS
 from aqr_eval.curves import average_precision, build_curve
 from aqr_eval.matches import Matches
@@ -72,7 +72,7 @@ def analyze_errors(matches: Matches) -> ErrorAnalysis:
     costs: dict[float, NDArray[np.float64]] = {}  # threshold -> (kinds, classes)
     counts = np.zeros((len(kinds), len(config.class_names)), dtype=np.int64)
     for threshold in config.dist_ths:
-        mistakes = find_mistakes(matches, neighbours, threshold)
+        mistakes = tell_apart(matches, neighbours, threshold)
         now = mended_ap(matches, mistakes, threshold)
         costs[threshold] = np.stack([mended_ap(matches, mistakes, threshold, kind) - now for kind in kinds])
         if threshold == config.dist_th_tp:
@@ -93,7 +93,7 @@ def analyze_errors(matches: Matches) -> ErrorAnalysis:
     )
 
 
-def mended_ap(matches: Matches, mistakes: Mistakes, threshold: float, *kinds: str) -> NDArray[np.float64]:
+def mended_ap(matches: Matches, mistakes: FalsePositives, threshold: float, *kinds: str) -> NDArray[np.float64]:
     """(classes,) AP at a threshold after mending these kinds together.
 
     Args:
@@ -120,7 +120,7 @@ def mended_ap(matches: Matches, mistakes: Mistakes, threshold: float, *kinds: st
     return np.array(aps)
 
 
-def _counts(matches: Matches, mistakes: Mistakes) -> NDArray[np.int64]:
+def _counts(matches: Matches, mistakes: FalsePositives) -> NDArray[np.int64]:
     """How many of each kind, the missed last: (kinds + 1, classes)."""
     size = len(matches.config.class_names)
     of_kinds = [np.bincount(matches.label[mistakes.kind == kind], minlength=size) for kind in range(len(KINDS))]

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from aqr_eval.analysis import analyze_errors
-from aqr_eval.analysis.false_positives import HIT, KINDS, find_mistakes, find_neighbours
-from aqr_eval.analysis.mistake_costs import MISSED, mended_ap
+from aqr_eval.analysis.error_costs import MISSED, mended_ap
+from aqr_eval.analysis.false_positives import HIT, KINDS, find_neighbours, tell_apart
 from aqr_eval.evaluation import find_matches
 from aqr_eval.matches import Matches
 from aqr_eval.metrics import DetectionMetrics
@@ -18,7 +18,7 @@ ALL, HALF, FIRST_MISSES = 1.0, 40 / 90, float(np.maximum(np.linspace(0, 0.5, 101
 
 
 def kinds(matches: Matches, threshold: float = 2.0) -> list[str]:
-    found = find_mistakes(matches, find_neighbours(matches), threshold).kind
+    found = tell_apart(matches, find_neighbours(matches), threshold).kind
     return ["hit" if kind == HIT else KINDS[kind] for kind in found]
 
 
@@ -111,7 +111,7 @@ def test_a_class_of_which_nothing_is_found_has_no_curve_to_raise(make_matches) -
 @pytest.mark.parametrize("threshold", [0.5, 1.0, 2.0, 4.0])
 def test_mending_nothing_is_the_metric_and_mending_everything_is_perfect(crowd, threshold: float) -> None:
     matches = find_matches(*crowd)
-    mistakes = find_mistakes(matches, find_neighbours(matches), threshold)
+    mistakes = tell_apart(matches, find_neighbours(matches), threshold)
     aps = DetectionMetrics.from_matches(matches).label_aps
     assert mended_ap(matches, mistakes, threshold).tolist() == [of[threshold] for of in aps.values()]
     assert mistakes.missed().any() and HIT in mistakes.kind
