@@ -12,7 +12,7 @@ from rich.text import Text
 from aqr_eval.config import TP_ERRORS
 from aqr_eval.metrics import DetectionMetrics
 
-_ERROR_TITLES = {
+ERROR_TITLES = {
     "trans_err": "ATE m",
     "scale_err": "ASE",
     "orient_err": "AOE rad",
@@ -23,7 +23,7 @@ _ERROR_TITLES = {
 
 def summary_table(metrics: Mapping[str, DetectionMetrics]) -> Table:
     """One row per submission: NDS, mAP and the five errors averaged over the classes."""
-    table = plain_table("Submission", "NDS", "mAP", *(f"m{_ERROR_TITLES[error]}" for error in TP_ERRORS))
+    table = plain_table("Submission", "NDS", "mAP", *(f"m{ERROR_TITLES[error]}" for error in TP_ERRORS))
     for name, one in metrics.items():
         errors = one.tp_errors
         table.add_row(Text(name), *map(_number, (one.nd_score, one.mean_ap, *(errors[error] for error in TP_ERRORS))))
@@ -32,7 +32,7 @@ def summary_table(metrics: Mapping[str, DetectionMetrics]) -> Table:
 
 def class_table(metrics: DetectionMetrics, title: str) -> Table:
     """One row per class: average precision, the five errors, and how many boxes were counted."""
-    table = plain_table("Class", "AP", *(_ERROR_TITLES[error] for error in TP_ERRORS), "true", "found")
+    table = plain_table("Class", "AP", *(ERROR_TITLES[error] for error in TP_ERRORS), "true", "found")
     table.title = Text(title)
     for name in metrics.config.class_names:
         curve = metrics.curves[name, metrics.config.dist_th_tp]

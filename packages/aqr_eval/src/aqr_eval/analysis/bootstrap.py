@@ -78,9 +78,13 @@ class Resampled:
     drawn: Mapping[str, NDArray[np.float64]]
     scenes: int
 
+    def interval(self, quantity: str, coverage: float = COVERAGE) -> Interval:
+        """A number and its percentile interval."""
+        return Interval(self.point[quantity], *_tails(self.drawn[quantity], coverage))
+
     def intervals(self, coverage: float = COVERAGE) -> Intervals:
-        """Percentile intervals of every quantity."""
-        of = {name: Interval(value, *_tails(self.drawn[name], coverage)) for name, value in self.point.items()}
+        """Of every quantity."""
+        of = {quantity: self.interval(quantity, coverage) for quantity in self.point}
         return Intervals(of, self.scenes, len(self.drawn["NDS"]), coverage)
 
     def difference(self, quantity: str, reference: Resampled, coverage: float = COVERAGE) -> Difference:
@@ -129,8 +133,13 @@ def resample(matches: Matches, weights: NDArray[np.int64], *, workers: int = 1) 
         with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # forks would copy a console's thread
             parts = pool.map(_score_draws, [curves] * workers, np.array_split(weights, workers))
             drawn = np.concatenate(list(parts))
-    point = _numbers(DetectionMetrics.from_matches(matches))
+    point = headline_numbers(DetectionMetrics.from_matches(matches))
     return Resampled(point, dict(zip(point, drawn.T, strict=True)), weights.shape[1])
+
+
+def headline_numbers(metrics: DetectionMetrics) -> dict[str, float]:
+    """What gets an interval: NDS, mAP, the five mean errors, and the AP of every class by its name."""
+    return {"NDS": metrics.nd_score, "mAP": metrics.mean_ap} | metrics.tp_errors | metrics.mean_dist_aps
 
 
 def bootstrap(matches: Matches, *, draws: int = DRAWS, seed: int = 0, workers: int = 1) -> Intervals:
@@ -145,11 +154,7 @@ def bootstrap(matches: Matches, *, draws: int = DRAWS, seed: int = 0, workers: i
 def _score_draws(curves: WeightedCurves, weights: NDArray[np.int64]) -> NDArray[np.float64]:
     """Every number over every draw: (draws, quantities)."""
     metrics = (DetectionMetrics.from_curves(curves.curves(weight), curves.config) for weight in weights)
-    return np.array([list(_numbers(one).values()) for one in metrics])
-
-
-def _numbers(metrics: DetectionMetrics) -> dict[str, float]:
-    return {"NDS": metrics.nd_score, "mAP": metrics.mean_ap} | metrics.tp_errors | metrics.mean_dist_aps
+    return np.array([list(headline_numbers(one).values()) for one in metrics])
 
 
 def _tails(values: NDArray[np.float64], coverage: float) -> tuple[float, float]:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from aqr_eval.evaluation import evaluate
+import numpy as np
+from numpy.typing import NDArray
+
+from aqr_eval.analysis.bootstrap import Difference, Interval, Resampled, headline_numbers, resample
+from aqr_eval.config import TP_ERRORS
+from aqr_eval.evaluation import find_matches
 from aqr_eval.ground_truth import GroundTruth
 from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.errors import AqrError
@@ -24,14 +29,18 @@ class Score:
     """One number of a model, seen beside the other models under the same condition.
 
     Attributes:
-        value: the number, higher is better.
+        value: the number.
         difference: to the first model; None for the first model itself.
-        best: whether no other model has more, to `DIGITS`; nobody is best where all are equal.
+        best: whether no other model does better, to `DIGITS`; nobody is best where all are equal.
+        interval: of the value; None where no scenes were drawn.
+        paired: the difference with its interval, over the same draws for both models; None likewise.
     """
 
     value: float
     difference: float | None
     best: bool
+    interval: Interval | None = None
+    paired: Difference | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +49,11 @@ class Comparison:
 
     Attributes:
         metrics: condition -> model -> metrics; the same models in the same order under every condition.
+        resampled: condition -> model -> the numbers over the same draws of scenes; empty where none were drawn.
     """
 
     metrics: Mapping[str, Mapping[str, DetectionMetrics]]
+    resampled: Mapping[str, Mapping[str, Resampled]] = field(default_factory=dict)
 
     @property
     def conditions(self) -> tuple[str, ...]:
@@ -55,31 +66,52 @@ class Comparison:
         return tuple(next(iter(self.metrics.values())))
 
     def column(self, condition: str, quantity: str) -> dict[str, Score]:
-        """Model -> score under one condition: NDS, mAP, or the average precision of a class."""
+        """Model -> score under one condition: NDS, mAP, a mean error, or the average precision of a class."""
         values = [_value(metrics, quantity) for metrics in self.metrics[condition].values()]
-        best = best_of([round(value, DIGITS) for value in values], higher=True)
+        best = best_of([round(value, DIGITS) for value in values], higher=quantity not in TP_ERRORS)
         differences = [None, *(value - values[0] for value in values[1:])]
+        resampled = self.resampled.get(condition, {})
+        reference = self.models[0]
         return {
-            model: Score(value, difference, index in best)
+            model: Score(
+                value,
+                difference,
+                index in best,
+                interval=resampled[model].interval(quantity) if resampled else None,
+                paired=resampled[model].difference(quantity, resampled[reference]) if resampled and index else None,
+            )
             for index, (model, value, difference) in enumerate(zip(self.models, values, differences, strict=True))
         }
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: condition -> model -> the devkit's summary and the differences; no curves."""
+        """Plain values for JSON: condition -> model -> the devkit's summary, differences and intervals; no curves."""
         plain: dict[str, Any] = {}
         for condition, metrics in self.metrics.items():
-            columns = {quantity: self.column(condition, quantity) for quantity in SUMMARY}
+            columns = {quantity: self.column(condition, quantity) for quantity in self.quantities}
             plain[condition] = {}
             for model, one in metrics.items():
-                differences = {name: column[model].difference for name, column in columns.items()}
-                plain[condition][model] = _summary(one) | {"difference": differences}
+                scores = {name: column[model] for name, column in columns.items()}
+                plain[condition][model] = _summary(one) | {
+                    "difference": {name: scores[name].difference for name in SUMMARY},
+                    "intervals": {name: asdict(score.interval) for name, score in scores.items() if score.interval},
+                    "paired": {name: asdict(score.paired) for name, score in scores.items() if score.paired},
+                }
         return plain
+
+    @property
+    def quantities(self) -> tuple[str, ...]:
+        """What can be compared: NDS, mAP, the mean errors, and the average precision of every class."""
+        first = next(iter(next(iter(self.metrics.values())).values()))
+        return (*SUMMARY, *TP_ERRORS, *first.config.class_names)
 
 
 def compare(
     truth: GroundTruth,
     submissions: Mapping[str, Mapping[str, Path]],
     on_start: Callable[[str, str], None] = lambda condition, model: None,
+    *,
+    draws: NDArray[np.int64] | None = None,
+    workers: int = 1,
 ) -> Comparison:
     """Scores every submission.
 
@@ -87,17 +119,22 @@ def compare(
         truth: of the split that all of them cover.
         submissions: condition -> model -> results file, complete (see `arrange`).
         on_start: told the condition and the model before each.
+        draws: (draws, scenes) from `draw_scenes`, the same for all submissions; None for no intervals.
+        workers: processes that share the draws.
 
     Raises:
         SubmissionError: a results file breaks the format or does not cover the split.
     """
-    metrics: dict[str, dict[str, DetectionMetrics]] = {}
+    metrics: dict[str, dict[str, DetectionMetrics]] = {condition: {} for condition in submissions}
+    resampled: dict[str, dict[str, Resampled]] = {} if draws is None else {condition: {} for condition in submissions}
     for condition, paths in submissions.items():
-        metrics[condition] = {}
         for model, path in paths.items():
             on_start(condition, model)
-            metrics[condition][model] = evaluate(truth, load_submission(path))
-    return Comparison(metrics)
+            matches = find_matches(truth, load_submission(path))
+            metrics[condition][model] = DetectionMetrics.from_matches(matches)
+            if draws is not None:
+                resampled[condition][model] = resample(matches, draws, workers=workers)
+    return Comparison(metrics, resampled)
 
 
 def arrange(named: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
@@ -128,8 +165,7 @@ def arrange(named: Mapping[str, Path]) -> dict[str, dict[str, Path]]:
 
 
 def _value(metrics: DetectionMetrics, quantity: str) -> float:
-    summary = {"NDS": metrics.nd_score, "mAP": metrics.mean_ap}
-    return summary[quantity] if quantity in summary else metrics.mean_dist_aps[quantity]
+    return headline_numbers(metrics)[quantity]
 
 
 def _summary(metrics: DetectionMetrics) -> dict[str, Any]:

@@ -7,7 +7,9 @@ from collections.abc import Iterator, Sequence
 from rich.table import Table
 from rich.text import Text
 
+from aqr_eval.analysis.bootstrap import COVERAGE
 from aqr_eval.compare.comparison import DIGITS, SUMMARY, Comparison, Score
+from aqr_eval.compare.interval_tables import HEAD, HEADLINES, interval_rows
 from aqr_eval.score_table import plain_table
 
 _CONDITIONS_PER_TABLE = 3  # what 80 columns hold
@@ -56,6 +58,10 @@ def to_markdown(comparison: Comparison, condition: str, lines: Sequence[str]) ->
         f"AP per class, {condition}:",
         _markdown_table(["class", *comparison.models, "true boxes"], classes),
     ]
+    for drawn_under in comparison.resampled:
+        quantities = (*HEADLINES, *(name for name, *_ in classes if drawn_under == condition))
+        rows = [[title, *cells] for title, of in interval_rows(comparison, drawn_under, quantities) for cells in of]
+        parts += [f"{COVERAGE:.0%} intervals, {drawn_under}:", _markdown_table(HEAD, rows)]
     return "\n\n".join(parts) + "\n"
 
 
