@@ -13,10 +13,13 @@ import pytest
 from rich.console import Console
 
 from aqr_eval import load_ground_truth
+from aqr_eval.analysis.bootstrap import draw_scenes
 from aqr_eval.cli import main
 from aqr_eval.compare import Comparison, Score, compare
 from aqr_eval.compare.comparison import arrange
+from aqr_eval.compare.interval_tables import interval_table
 from aqr_eval.compare.tables import class_table, score_tables, to_markdown
+from aqr_eval.ground_truth import GroundTruth, write_ground_truth
 from aqr_eval.nuscenes.errors import SubmissionError
 
 # Precision 1 up to a recall of 1/3, seen at the recalls 0.11 to 0.33; up to 1 at those of 0.11 to 1.00.
@@ -209,3 +212,87 @@ def test_a_file_of_another_split_is_named(
     truth = load_ground_truth(tiny_dataroot, "v1.0-mini", "mini_val")
     with pytest.raises(SubmissionError, match=r"other\.json does not hold the 3 samples"):
         compare(truth, {"clean": {"a": paths["one"], "b": other}})
+
+
+@pytest.fixture
+def scenes(make_gt) -> GroundTruth:
+    """The three cars and the pedestrian in three scenes."""
+    true = {
+        "sample": [0, 0, 1, 2],
+        "detection_name": ["car", "pedestrian", "car", "car"],
+        "translation": [[10.0, 5, 1], [-5.0, 3, 1], [11.0, 5, 1], [12.0, 5, 1]],
+        "velocity": [[2.0, 0.0]] * 4,
+        "attribute_name": ["vehicle.moving", "pedestrian.moving", "vehicle.moving", "vehicle.moving"],
+        "num_pts": [5] * 4,
+    }
+    return make_gt(("t0", "t1", "t2"), true, scenes=("s0", "s1", "s2"), name="three")
+
+
+@pytest.fixture
+def drawn(scenes: GroundTruth, paths: dict[str, Path]) -> Comparison:
+    submissions = {"clean": {"one": paths["one"], "cars": paths["cars"], "again": paths["one"]}}
+    return compare(scenes, submissions, draws=draw_scenes(scenes, 400))
+
+
+def test_differences_have_intervals_over_the_same_draws(drawn: Comparison, comparison: Comparison) -> None:
+    column = drawn.column("clean", "car")
+    one, cars, again = column.values()
+    # A draw holds the found car with its scene zero to three times of three; always found are all cars.
+    assert one.interval and (one.interval.low, one.interval.high) == pytest.approx((0, ALL))
+    assert cars.interval and (cars.interval.low, cars.interval.high) == pytest.approx((ALL, ALL))
+    assert one.paired is None and cars.paired and cars.paired.value == cars.difference
+    assert (cars.paired.low, cars.paired.high) == pytest.approx((0, ALL))
+    assert cars.paired.above == pytest.approx(1 - 1 / 27, abs=0.03)  # unless s0 is drawn three times of three
+    assert again.paired and (again.paired.low, again.paired.high, again.paired.above) == (0, 0, 0)
+    assert all(score.interval is None for score in comparison.column("clean", "car").values())
+    # Errors are better when they are lower.
+    assert drawn.column("clean", "trans_err")["cars"].best is False
+    error = drawn.column("clean", "attr_err")["cars"]
+    assert error.interval and error.interval.low <= error.value <= error.interval.high
+
+
+def test_the_table_of_intervals(drawn: Comparison) -> None:
+    text = text_of(interval_table(drawn, "clean"), width=200)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= 80 and "95% intervals, clean" in text
+    rows = [line.split() for line in text.splitlines()]
+    first = next(number for number, row in enumerate(rows) if row[:2] == ["mAP", "one"])
+    assert rows[first][2:] == ["0.0256", "[0.0000,", "0.1000]"]
+    assert rows[first + 1][:6] == ["cars", "0.1000", "[0.1000,", "0.1000]", "+0.0744", "[+0.0000,"]
+    assert rows[first + 2] == ["again", "0.0256", "[0.0000,", "0.1000]", "+0.0000", "[+0.0000,", "+0.0000]", "0%"]
+    assert sum(row[-1:] == ["0%"] for row in rows) >= 7
+
+
+def test_the_command_takes_files_and_draws_scenes(
+    scenes: GroundTruth, paths: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gt, out, page = write_ground_truth(tmp_path / "three.gt", scenes), tmp_path / "c.json", tmp_path / "c.md"
+    files = [str(paths["one"]), str(paths["cars"])]
+    options = ["--gt", str(gt), "--draws", "50", "--seed", "3", "--workers", "1"]
+    assert main(["compare", *files, *options, "--out", str(out), "--markdown", str(page)]) == 0
+    screen = capsys.readouterr().out
+    assert "Intervals: 95% of 50 draws of 3 scenes with replacement, seed 3." in screen
+    written = json.loads(out.read_text(), parse_constant=pytest.fail)
+    assert written["draws"] == {"draws": 50, "scenes": 3, "seed": 3, "coverage": 0.95}
+    cars = written["conditions"]["clean"]["cars"]
+    assert cars["intervals"]["car"] == pytest.approx({"value": 1, "low": 1, "high": 1})
+    assert cars["paired"]["mAP"]["low"] == pytest.approx(0) and cars["paired"]["mAP"]["above"] > 0.8
+    assert written["conditions"]["clean"]["one"]["paired"] == {}
+    lines = page.read_text().splitlines()
+    assert "|  | model | value | interval | difference | interval | > 0 |" in lines
+    assert any(line.startswith("| car | cars | 1.0000 | [1.0000, 1.0000] | +0.7444 |") for line in lines)
+
+    assert main(["compare", *files, "--gt", str(gt), "--draws", "0", "--out", str(out)]) == 0
+    assert "No intervals: --draws is 0." in capsys.readouterr().out
+    written = json.loads(out.read_text())
+    assert written["draws"] is None and written["conditions"]["clean"]["cars"]["intervals"] == {}
+
+
+def test_one_scene_gives_no_interval(
+    paths: dict[str, Path], split: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["compare", str(paths["one"]), str(paths["cars"]), *split]
+    assert main(words) == 0
+    assert "No intervals: mini_val of v1.0-mini has one scene" in capsys.readouterr().out
+    assert main([*words, "--draws", "10"]) == 2
+    error = capsys.readouterr().err
+    assert "has one scene" in error and error.count("\n") == 1
