@@ -9,13 +9,12 @@ from aqr_core.errors import ConfigError
 from aqr_train.blanking import SENSORS, without_sensor
 
 
-@pytest.mark.parametrize(("sensor", "modality"), [("camera", "image"), ("lidar", "points")])
-def test_the_mask_comes_first_and_the_rest_stays(sensor, modality):
+@pytest.mark.parametrize(("sensor", "drop"), [("camera", "CameraDrop"), ("lidar", "LidarDrop")])
+def test_the_drop_comes_first_and_the_rest_stays(sensor, drop):
     dataset = load_config("cmt_tiny")["data"]["val"]
     before = dict(dataset)
     blanked = without_sensor(dataset, sensor)
-    mask = {"type": "ModalMask3D", "mode": "test", "mask_modal": modality}
-    assert blanked["pipeline"] == [mask, *dataset["pipeline"]]
+    assert blanked["pipeline"] == [{"type": drop, "seed": 0}, *dataset["pipeline"]]
     assert {key: value for key, value in blanked.items() if key != "pipeline"} == {
         key: value for key, value in before.items() if key != "pipeline"
     }
@@ -35,7 +34,7 @@ def test_a_sensor_that_does_not_exist():
     ],
 )
 def test_a_sensor_that_the_model_does_not_use(sensor, config, loader):
-    with pytest.raises(ConfigError, match=f"has no {loader}, so without {sensor} nothing would change"):
+    with pytest.raises(ConfigError, match=f"has no {loader}, so with .*Drop nothing would change"):
         without_sensor(load_config(config)["data"]["val"], sensor)
     (other,) = set(SENSORS) - {sensor}
     assert without_sensor(load_config(config)["data"]["val"], other)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from aqr_core.data.faults import with_faults
 from aqr_core.errors import ConfigError
 
-# Sensor -> (what `ModalMask3D` calls it, the transform that loads it).
-_SENSORS = {"camera": ("image", "LoadMultiViewImageFromFiles"), "lidar": ("points", "LoadPointsFromFile")}
-SENSORS = tuple(_SENSORS)
+_DROPS = {"camera": "CameraDrop", "lidar": "LidarDrop"}
+SENSORS = tuple(_DROPS)
 
 
 def without_sensor(dataset: Mapping[str, Any], sensor: str) -> dict[str, Any]:
@@ -24,14 +24,6 @@ def without_sensor(dataset: Mapping[str, Any], sensor: str) -> dict[str, Any]:
     Raises:
         ConfigError: another sensor, or one that the pipeline does not load, so that nothing would change.
     """
-    if sensor not in _SENSORS:
+    if sensor not in _DROPS:
         raise ConfigError(f"There is no sensor {sensor!r} to leave out; give one of {', '.join(SENSORS)}.")
-    modality, loader = _SENSORS[sensor]
-    steps = dataset.get("pipeline", [])
-    if not any(step.get("type") == loader for step in steps):
-        raise ConfigError(
-            f"The pipeline has no {loader}, so without {sensor} nothing would change; choose the other sensor, or a "
-            "config that uses both."
-        )
-    mask = {"type": "ModalMask3D", "mode": "test", "mask_modal": modality}
-    return {**dataset, "pipeline": [mask, *steps]}
+    return with_faults(dataset, [{"type": _DROPS[sensor]}])

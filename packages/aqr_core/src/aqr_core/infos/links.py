@@ -9,12 +9,15 @@ from aqr_core.infos.mmdet3d import Mmdet3dInfos
 from aqr_core.infos.reader import Infos
 from aqr_core.infos.schema import Info
 
+_REMEMBERED = 64  # keyframes; a run of stuck ones asks for the same few again and again
+
 
 class Links:
     """Finds previous keyframes. Where each token stands is looked up once, when somebody asks first."""
 
     def __init__(self, infos: Infos | Mmdet3dInfos) -> None:
         self._infos = infos
+        self._recent: dict[str, Info] = {}
 
     def previous(self, info: Info) -> Info | None:
         """The keyframe before this one in the same scene; None for the first of a scene.
@@ -34,7 +37,11 @@ class Links:
                 f"{self._infos.path} holds keyframe '{info.token}' but not '{info.prev}' before it, which a failure in "
                 "time needs; build infos of whole scenes with `aqr prepare`."
             )
-        return self._infos[self._position[info.prev]]
+        if info.prev not in self._recent:
+            if len(self._recent) >= _REMEMBERED:
+                self._recent.clear()
+            self._recent[info.prev] = self._infos[self._position[info.prev]]
+        return self._recent[info.prev]
 
     @cached_property
     def _position(self) -> dict[str, int]:

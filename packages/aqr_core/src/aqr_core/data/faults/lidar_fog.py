@@ -25,7 +25,8 @@ class LidarFog(RawPointFault):
 
     An echo at range r keeps exp(-2 attenuation r) of its intensity, rounded. Where the fog's echo is stronger, the
     point moves to it: backscatter / reflectivity times r^2 times the unfogged intensity times the largest integral of
-    pulse, attenuation and 1 / distance^2 before r. Its range is then multiplied by r / (r +- 10 m), uniformly.
+    pulse, attenuation and 1 / distance^2 before r. Its range is then multiplied by r / (r +- 10 m), uniformly;
+    nearer than 10 m, where only the weakest echoes move, that may throw them anywhere on their line.
 
     Source: MultiCorrupt: (attenuation, backscatter) (0.02, 0.008), (0.03, 0.008), (0.06, 0.05), which is the simulation
     of Hahner et al. (ICCV 2021, "Fog simulation on real LiDAR point clouds") with a 20 ns pulse. Its lookup tables are

@@ -27,7 +27,7 @@ class _PointFilter(Fault):
 
     def sees(self, frame: Frame) -> bool:
         """Whether there are points to lose; a `ConfigError` where they were to be loaded and are not."""
-        if not len(frame.points):
+        if not len(frame.points) and not frame.raw_faults:  # those may have left none
             raise self.misplaced(frame, "no points")
         return "points" not in frame.blank
 
