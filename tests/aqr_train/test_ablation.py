@@ -142,7 +142,9 @@ def test_every_arm_is_trained_once_and_tested_three_times(tmp_path: Path, monkey
     *_, compare = Recorder.commands
     named = [word.partition("=") for word in compare[compare.index("--submission") + 1 :]]
     assert [name for name, _, _ in named[:3]] == ["clean/baseline", "no camera/baseline", "no LiDAR/baseline"]
-    assert [path for _, _, path in named] == [words[words.index("--out") + 1] for words in predicted]
+    assert [path for _, _, path in named] == [
+        f"{words[words.index('--out') + 1]}/submission.json" for words in predicted
+    ]
 
 
 def in_this_process(words: list[str]) -> SimpleNamespace:
@@ -165,6 +167,6 @@ def test_a_run_of_two_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     clean, blind = (numbers["conditions"][name]["shipped"]["mean_ap"] for name in ("clean", "no LiDAR"))
     assert clean > 0.4 and blind < clean / 2  # it has never seen a sensor fail
     assert "2 steps of 2 keyframes" in table.read_text()
-    before = (tmp_path / "v3" / "clean.json").stat().st_mtime_ns
+    before = (tmp_path / "v3" / "clean" / "submission.json").stat().st_mtime_ns
     assert run_ablation(tmp_path, tmp_path / "data", arms, options, scenes=11).is_file()
-    assert (tmp_path / "v3" / "clean.json").stat().st_mtime_ns == before
+    assert (tmp_path / "v3" / "clean" / "submission.json").stat().st_mtime_ns == before

@@ -12,7 +12,7 @@ import pytest
 
 from aqr_core.data.database import ObjectDatabase
 from aqr_core.infos import open_infos
-from aqr_eval import load_submission
+from aqr_eval import Submission, load_submission
 from aqr_train.cli import main
 from aqr_train.truth import ground_truth_from_infos, ground_truth_of
 
@@ -56,6 +56,12 @@ def test_infos_hold_the_truth_of_the_tables(dataroot: Path) -> None:
     assert rows[0] == rows[1]
 
 
+def assert_same_boxes(found: Submission, expected: Submission) -> None:
+    assert found.tokens == expected.tokens and found.meta == expected.meta
+    for name, column in vars(expected.boxes).items():
+        np.testing.assert_array_equal(getattr(found.boxes, name), column, strict=True)
+
+
 @pytest.mark.parametrize(
     ("words", "usage"),
     [(["analyze-weights", "cmt_aqr_tiny"], "--config CONFIG"), (["show", "weights", "--out", "a"], "--frame I")],
@@ -78,12 +84,15 @@ def test_train_predict_and_score(dataroot: Path, on_data: list[str], tmp_path: P
     assert {"train/loss_cls", "train/loss_bbox", "aqr/bias_scale", "aqr/prefer_lidar", "val/mAP", "val/NDS"} <= names
     assert "Bias scale" in (run / "log.txt").read_text()
 
-    assert main(["predict", "--checkpoint", str(run), "--out", str(tmp_path / "a.json")]) == 0
-    scored = ["test", "cmt_aqr_tiny_scratch", "--checkpoint", str(run), "--out", str(tmp_path / "b.json"), *on_data]
-    assert main(scored) == 0
-    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
-    assert (tmp_path / "a.json").read_bytes() == (run / "val" / "2" / "submission.json").read_bytes()
-    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert main(["predict", str(run), "--out", str(first)]) == 0
+    assert main(["test", "cmt_aqr_tiny_scratch", str(run), "--out", str(second), *on_data]) == 0
+    folders, expected = (first, second, run / "val" / "2"), load_submission(first / "submission.json")
+    assert len({(folder / "submission.json").read_bytes() for folder in folders}) == 1
+    for folder in folders:
+        assert_same_boxes(load_submission(folder / "submission.safetensors"), expected)
+    assert {path.name for path in first.iterdir()} == {"submission.json", "submission.safetensors", "latency.json"}
+    metrics = json.loads((second / "metrics.json").read_text())
     last = {name.removeprefix("val/"): value for record in records for name, value in record.items() if "val/" in name}
     assert all(metrics[name] == value or math.isnan(value) for name, value in last.items())
 
@@ -93,8 +102,8 @@ def test_train_predict_and_score(dataroot: Path, on_data: list[str], tmp_path: P
     )
     assert "nothing is left to do" in (run / "log.txt").read_text() and (run / "config.py").read_bytes() == config
 
-    other = ["predict", "cmt_tiny", "--checkpoint", str(run), "--out", str(tmp_path / "c.json"), *on_data]
-    assert main(other) == 2 and not (tmp_path / "c.json").exists()
+    other = ["predict", "cmt_tiny", str(run), "--out", str(tmp_path / "third"), *on_data]
+    assert main(other) == 2 and not (tmp_path / "third").exists()
 
 
 def test_without_a_sensor(
@@ -103,20 +112,20 @@ def test_without_a_sensor(
     """The network sees blank images or points, and everything written says so."""
     found = {}
     for sensor in ("camera", "lidar"):
-        out = tmp_path / sensor / "submission.json"
-        words = ["test", "cmt_tiny", "--checkpoint", "cmt_tiny", "--without", sensor, "--out", str(out), *on_data]
+        out = tmp_path / sensor
+        words = ["test", "cmt_tiny", "cmt_tiny", "--without", sensor, "--out", str(out), *on_data]
         assert main(words) == 0
-        assert json.loads((out.parent / "metrics.json").read_text())["without"] == sensor
-        meta = json.loads(out.read_text())["meta"]
+        assert json.loads((out / "metrics.json").read_text())["without"] == sensor
+        meta = json.loads((out / "submission.json").read_text())["meta"]
         assert meta[f"use_{sensor}"] is False and meta["use_camera"] is not meta["use_lidar"]
         assert f"keyframes without {sensor}" in capsys.readouterr().out
-        found[sensor] = load_submission(out).boxes
-    with_both = tmp_path / "both.json"
-    assert main(["predict", "cmt_tiny", "--checkpoint", "cmt_tiny", "--out", str(with_both), *on_data]) == 0
-    boxes = load_submission(with_both).boxes
+        found[sensor] = load_submission(out / "submission.safetensors").boxes
+    with_both = tmp_path / "both"
+    assert main(["predict", "cmt_tiny", "cmt_tiny", "--out", str(with_both), *on_data]) == 0
+    boxes = load_submission(with_both / "submission.json").boxes
     assert not any(np.array_equal(boxes.score, one.score) for one in found.values())
     with pytest.raises(SystemExit):
-        main(["predict", "cmt_tiny", "--checkpoint", "cmt_tiny", "--without", "radar", "--out", str(with_both)])
+        main(["predict", "cmt_tiny", "cmt_tiny", "--without", "radar", "--out", str(with_both)])
     assert "choose from" in capsys.readouterr().err
 
 

@@ -16,6 +16,7 @@ from aqr_core.config import dump, load_config
 from aqr_core.errors import ConfigError
 from aqr_core.models import build_detector
 from aqr_core.structures import Detections
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_train.assembly import check_classes
 from aqr_train.inference import warn_of_other_aqr
 from aqr_train.prediction import predict, sensors_used
@@ -84,8 +85,9 @@ class ThreeClasses:
 
 def test_results_name_the_classes_that_the_dataset_counts() -> None:
     accelerator = start_accelerator(TrainSettings(max_steps=1))
-    records = predict(LastCar(), ThreeClasses(), TokenBatch, accelerator)
-    assert [box["detection_name"] for boxes in records.values() for box in boxes] == ["car", "car"]
+    submission = predict(LastCar(), ThreeClasses(), TokenBatch, accelerator)
+    assert [DETECTION_CLASSES[label] for label in submission.boxes.label] == ["car", "car"]
+    assert submission.tokens == ("token0", "token1") and submission.boxes.sample.tolist() == [0, 1]
 
 
 def test_a_model_with_other_classes_than_the_dataset_is_refused() -> None:

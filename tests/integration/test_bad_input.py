@@ -96,7 +96,7 @@ def train(root, work_dir, *options, config="cmt_tiny", more=()):
 
 
 def predict(root, checkpoint, out, *config, split="mini_val"):
-    words = ["predict", *config, "--checkpoint", checkpoint, "--dataroot", root, "--split", split, "--out", out]
+    words = ["predict", *config, checkpoint, "--dataroot", root, "--split", split, "--out", out]
     return [str(word) for word in [*words, "--num-workers", "0"]]
 
 
@@ -216,7 +216,7 @@ SENSOR_FILES = {
 def test_broken_sensor_file(folder, damage, names, dataroot, run_folder, tmp_path, refused):
     for path in (dataroot / folder).iterdir():
         damage(path)
-    refused(aqr, predict(dataroot, run_folder, tmp_path / "results.json"), dataroot / folder, *names)
+    refused(aqr, predict(dataroot, run_folder, tmp_path / "out"), dataroot / folder, *names)
 
 
 def test_broken_image_ends_training(dataroot, tmp_path, capsys):
@@ -274,14 +274,14 @@ INFOS = {
 def test_broken_infos(damage, names, dataroot, run_folder, tmp_path, refused):
     infos = dataroot / "infos_mini_val.jsonl"
     damage(infos)
-    refused(aqr, predict(dataroot, run_folder, tmp_path / "results.json"), infos, "aqr prepare", *names)
+    refused(aqr, predict(dataroot, run_folder, tmp_path / "out"), infos, "aqr prepare", *names)
 
 
 def test_malicious_pickles_are_not_run(dataroot, run_folder, tmp_path, refused):
     trap = tmp_path / "trap"
     infos = dataroot / "infos_mini_val.jsonl"
     replace(infos, pickle.dumps({"infos": [Malicious(trap)]}))
-    refused(aqr, predict(dataroot, run_folder, tmp_path / "results.json"), infos, "only plain containers and numpy")
+    refused(aqr, predict(dataroot, run_folder, tmp_path / "out"), infos, "only plain containers and numpy")
     weights = tmp_path / "weights.pth"
     for save in (torch.save, lambda content, path: path.write_bytes(pickle.dumps(content))):
         save({"state_dict": Malicious(trap)}, weights)
@@ -290,7 +290,7 @@ def test_malicious_pickles_are_not_run(dataroot, run_folder, tmp_path, refused):
 
 
 def test_split_that_was_not_prepared(source, run_folder, tmp_path, refused):
-    words = predict(source, run_folder, tmp_path / "results.json", split="valid")
+    words = predict(source, run_folder, tmp_path / "out", split="valid")
     refused(aqr, words, source / "infos_valid.jsonl", "aqr prepare")
 
 
@@ -330,7 +330,7 @@ def test_resume_from_a_folder_without_checkpoint(source, tmp_path, refused):
 
 
 def test_weights_of_another_model(source, run_folder, tmp_path, refused):
-    out = tmp_path / "results.json"
+    out = tmp_path / "out"
     refused(aqr, predict(source, run_folder, out, "cmt_aqr_tiny_scratch"), run_folder, "does not fit", "its own config")
     other = tmp_path / "other.safetensors"
     save_file({"linear.weight": torch.zeros(2)}, other)
@@ -346,7 +346,7 @@ def test_weights_that_fit_in_part(source, run_folder, tmp_path, refused):
     names = ["missing: img_neck.lateral_convs.0.conv.weight", "wieght (did you mean"]
     for words in (
         train(source, tmp_path / "run", f"load_from={tmp_path / 'renamed.pth'}"),
-        predict(source, tmp_path / "renamed.pth", tmp_path / "results.json", find_checkpoint(run_folder) / "config.py"),
+        predict(source, tmp_path / "renamed.pth", tmp_path / "out", find_checkpoint(run_folder) / "config.py"),
     ):
         refused(aqr, words, tmp_path / "renamed.pth", *names)
 
@@ -362,7 +362,7 @@ def test_damaged_weights(content, source, tmp_path, refused):
     for name in ("model.safetensors", "model.pth"):
         weights = tmp_path / name
         weights.write_bytes(content)
-        refused(aqr, predict(source, weights, tmp_path / "results.json", "cmt_tiny"), weights, "damaged", "another")
+        refused(aqr, predict(source, weights, tmp_path / "out", "cmt_tiny"), weights, "damaged", "another")
 
 
 def test_damaged_run_folder(source, run_folder, tmp_path, refused):
@@ -380,7 +380,7 @@ def test_damaged_run_folder(source, run_folder, tmp_path, refused):
     refused(aqr, resume, state, "optimizer", "older checkpoint")
 
     cut(checkpoint / "model.safetensors")
-    out = tmp_path / "results.json"
+    out = tmp_path / "out"
     refused(aqr, predict(source, folder, out), checkpoint / "model.safetensors", "damaged", "another copy")
 
     for name in ("step_9", "", b"\xff"):
@@ -388,8 +388,14 @@ def test_damaged_run_folder(source, run_folder, tmp_path, refused):
         refused(aqr, predict(source, folder, out), folder / "checkpoints" / "latest", "no complete checkpoint")
 
 
-def test_results_file_that_is_a_folder(source, run_folder, tmp_path, refused):
-    refused(aqr, predict(source, run_folder, tmp_path), f"--out {tmp_path}", "name the results file")
+def test_folder_of_results_that_is_a_file(source, run_folder, tmp_path, refused):
+    file = tmp_path / "file"
+    file.write_text("")
+    refused(aqr, predict(source, run_folder, file), f"--out {file} is a file", "name the folder")
+    named = tmp_path / "results.json"
+    refused(aqr, predict(source, run_folder, named), f"--out {named} is called like a file", "name the folder")
+    unknown = [*predict(source, run_folder, tmp_path / "out"), "--precision", "fp8"]
+    refused(aqr, unknown, "--precision", "'fp8'", "fp16")
 
 
 # Synthetic data -----------------------------------------------------------------------------------------------------
@@ -555,5 +561,5 @@ def test_unusual_data_is_trained_and_predicted_on(change, dataroot, run_folder, 
     assert aqr(train(dataroot, tmp_path / "run")) == 0
     lines = (tmp_path / "run" / "scalars.jsonl").read_text().splitlines()
     assert all(np.isfinite(json.loads(line)["train/loss"]) for line in lines)
-    assert aqr(predict(dataroot, tmp_path / "run", tmp_path / "results.json")) == 0
-    assert list(json.loads((tmp_path / "results.json").read_text())["results"]) == tokens
+    assert aqr(predict(dataroot, tmp_path / "run", tmp_path / "out")) == 0
+    assert list(json.loads((tmp_path / "out" / "submission.json").read_text())["results"]) == tokens

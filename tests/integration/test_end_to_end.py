@@ -31,9 +31,9 @@ def on_data(dataroot):
 
 @pytest.fixture(scope="module")
 def baseline_submission(on_data, tmp_path_factory):
-    path = tmp_path_factory.mktemp("baseline") / "submission.json"
-    assert aqr_main(["predict", "cmt_tiny", "--checkpoint", "cmt_tiny", "--out", str(path), *on_data]) == 0
-    return path
+    folder = tmp_path_factory.mktemp("baseline")
+    assert aqr_main(["predict", "cmt_tiny", "cmt_tiny", "--out", str(folder), *on_data]) == 0
+    return folder / "submission.json"
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +72,7 @@ def test_fine_tuning_and_report(dataroot, on_data, baseline_submission, tmp_path
     trained, page = tmp_path / "v3", tmp_path / "report.html"
     assert aqr_main(["train", "cmt_aqr_tiny", "--work-dir", str(trained), *on_data, "train.max_steps=4"]) == 0
     submission = trained / "submission.json"
-    predict = ["predict", "cmt_aqr_tiny", "--checkpoint", str(trained), "--out", str(submission)]
-    assert aqr_main([*predict, *on_data]) == 0
+    assert aqr_main(["predict", "cmt_aqr_tiny", str(trained), "--out", str(trained), *on_data]) == 0
     report = ["report", "--dataroot", str(dataroot), "--version", "v1.0-mini", "--split", SPLIT, "--out", str(page)]
     submissions = ["--submission", f"baseline={baseline_submission}", "--submission", f"v3={submission}"]
     assert aqr_eval_main([*report, *submissions, "--scalars", f"v3={trained / 'scalars.jsonl'}"]) == 0

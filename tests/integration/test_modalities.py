@@ -85,8 +85,8 @@ def test_one_sensor_trains_resumes_and_predicts(dataroot, tmp_path, sensor, conf
     present, absent = BRANCHES[sensor]
     assert any(key.startswith(present) for key in whole) and not any(key.startswith(absent) for key in whole)
 
-    submission = tmp_path / "submission.json"
-    assert aqr_main(["predict", "--checkpoint", str(run), "--out", str(submission)]) == 0
+    submission = tmp_path / "out" / "submission.json"
+    assert aqr_main(["predict", str(run), "--out", str(submission.parent)]) == 0
     meta = json.loads(submission.read_text())["meta"]
     assert (meta["use_lidar"], meta["use_camera"]) == (sensor == "lidar", sensor == "camera")
     found = load_submission(submission)

@@ -21,6 +21,7 @@ from aqr_core.config import dump, load_config
 from aqr_core.errors import AqrError, ConfigError
 from aqr_eval.nuscenes.errors import sentence
 from aqr_eval.report.scalars import read_scalars
+from aqr_train.results import RESULTS
 from aqr_train.steps import VERSION, StepRunner
 
 RECIPE = "ablation_tiny"
@@ -98,8 +99,8 @@ def _predict(runner: StepRunner, out: Path, data: Path, checkpoints: Mapping[str
     submissions = []
     for model, checkpoint in checkpoints.items():
         for condition, words in CONDITIONS.items():
-            path = out / model / f"{condition.replace(' ', '_')}.json"
-            predict = ["aqr", "predict", "--checkpoint", checkpoint, "--dataroot", data, "--out", path, *words]
+            path = out / model / condition.replace(" ", "_") / RESULTS
+            predict = ["aqr", "predict", checkpoint, "--dataroot", data, "--out", path.parent, *words]
             runner.step(f"Predict with {model}, {condition}", path, predict)
             submissions.append(f"{condition}/{model}={path}")
     return submissions

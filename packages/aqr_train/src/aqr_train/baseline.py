@@ -15,6 +15,7 @@ from rich.markup import escape
 
 from aqr_core.checkpoint import CONFIG, META, WEIGHTS, read_weights, replacing_folder, write_weights
 from aqr_train.checkpoints import find_checkpoint
+from aqr_train.results import METRICS
 from aqr_train.steps import StepRunner
 
 SCENES = 400  # 320 for training, 80 held out
@@ -33,11 +34,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     train = ["python", "-m", "aqr_train", "cmt_tiny", "--work-dir", trained, *on_data]
     runner.step("CMT from random weights", trained / "val", train)
     export_half(find_checkpoint(trained), shipped)
-    submission = shipped.parent / "submission.json"
     runner.step(
         "The exported weights on the held-out scenes",
-        submission,
-        ["aqr", "test", "cmt_tiny", "--checkpoint", shipped, "--out", submission, *on_data],
+        shipped.parent / METRICS,
+        ["aqr", "test", "cmt_tiny", shipped, "--out", shipped.parent, *on_data],
     )
     runner.console.print(f"Weights: {escape(str(shipped.resolve()))}", soft_wrap=True)
     return 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from aqr_train.results import RESULTS
 from aqr_train.steps import VERSION, StepRunner
 
 SCENES = 75  # 60 for training, 15 held out
@@ -52,15 +53,15 @@ def run_demo(out: Path, *, scratch: bool) -> Path:
     trained, baseline = out / config, out / "cmt_tiny"
     report = out / ("report-scratch.html" if scratch else "report.html")
     on_data = ["--cfg-options", f"dataroot={data}"]
-    submissions = {"v3": trained / "submission.json"}
+    submissions = {"v3": trained / RESULTS}
 
     runner.synthetic_data(data, scenes=SCENES, seed=SEED)
     if not scratch:
-        submissions = {"baseline": baseline / "submission.json", **submissions}
+        submissions = {"baseline": baseline / RESULTS, **submissions}
         runner.step(
             "The shipped CMT baseline on the held-out scenes",
             submissions["baseline"],
-            ["aqr", "predict", "cmt_tiny", "--checkpoint", "cmt_tiny", "--out", submissions["baseline"], *on_data],
+            ["aqr", "predict", "cmt_tiny", "cmt_tiny", "--out", baseline, *on_data],
         )
     runner.step(
         "AQR v3 from random weights" if scratch else "AQR v3 from the baseline, backbones frozen",
@@ -70,7 +71,7 @@ def run_demo(out: Path, *, scratch: bool) -> Path:
     runner.step(
         "AQR v3 on the held-out scenes",
         submissions["v3"],
-        ["aqr", "predict", config, "--checkpoint", trained, "--out", submissions["v3"], *on_data],
+        ["aqr", "predict", config, trained, "--out", trained, *on_data],
     )
     pictures = trained / "pictures"
     figures = [pictures / f"frame_{frame:04d}.png" for frame in SHOWN]

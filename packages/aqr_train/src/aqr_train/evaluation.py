@@ -4,28 +4,28 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import Any
 
 from accelerate import Accelerator
 from accelerate.utils import broadcast_object_list
 from torch import nn
 
-from aqr_eval import evaluate, load_submission
+from aqr_eval import DetectionMetrics, Submission, evaluate
 from aqr_train.heartbeat import Heartbeat
 from aqr_train.loader import Collate
-from aqr_train.prediction import PosedSource, predict_to_file
+from aqr_train.prediction import PosedSource, predict
+from aqr_train.results import write_results
 from aqr_train.truth import ground_truth_of
 
 logger = logging.getLogger(__name__)
 
 
-def score(submission: Path, dataset: PosedSource) -> Any:  # noqa: ANN401 - aqr_eval.DetectionMetrics
-    """The metrics of a results file on the split that the dataset's infos were made from."""
-    return evaluate(ground_truth_of(dataset.infos, dataset.dataroot), load_submission(submission))
+def score(submission: Submission, dataset: PosedSource) -> DetectionMetrics:
+    """The metrics of detections on the split that the dataset's infos were made from."""
+    return evaluate(ground_truth_of(dataset.infos, dataset.dataroot), submission)
 
 
 class DatasetEvaluation:
-    """Predict, write `submission.json`, score; the function that the evaluator callback is given.
+    """Predict, write the results files, score; the function that the evaluator callback is given.
 
     Args:
         dataset: validation set in test mode.
@@ -51,8 +51,7 @@ class DatasetEvaluation:
 
     def __call__(self, model: nn.Module, folder: Path) -> dict[str, float]:
         """mAP, NDS, the five errors and AP per class, the same on every process."""
-        path = predict_to_file(
-            folder / "submission.json",
+        submission = predict(
             model,
             self.dataset,
             self._collate,
@@ -60,16 +59,17 @@ class DatasetEvaluation:
             batch_size=self._batch_size,
             num_workers=self._num_workers,
             precision=self._precision,
-            progress=Heartbeat(logger.info, "validation", "keyframes of this process"),
+            progress=Heartbeat(logger.info, "validation", "keyframes"),
         )
         shared: list[dict[str, float]] = [{}]
-        if self._accelerator.is_main_process:
-            shared = [metric_scalars(score(path, self.dataset))]
+        if submission is not None:
+            write_results(folder, submission)
+            shared = [metric_scalars(score(submission, self.dataset))]
         broadcast_object_list(shared)
         return shared[0]
 
 
-def metric_scalars(metrics: Any) -> dict[str, float]:  # noqa: ANN401 - aqr_eval.DetectionMetrics
+def metric_scalars(metrics: DetectionMetrics) -> dict[str, float]:
     """Flat names for logs: `mAP`, `NDS`, `mAP_present` (classes with true boxes), `mATE` ... `mAAE`, `AP/<class>`."""
     short = {
         "trans_err": "mATE",

@@ -19,12 +19,14 @@ from aqr_core.data import collate
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_core.models import build_detector
 from aqr_core.models.aqr.variant import AQR_BLOCKS
+from aqr_eval import Submission
 from aqr_train.assembly import build_dataset, check_classes
+from aqr_train.benchmarks.parts import Mark
 from aqr_train.blanking import without_sensor
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.precision import autocast
-from aqr_train.prediction import Progress, predict_to_file
-from aqr_train.processes import start_accelerator
+from aqr_train.prediction import Progress, predict
+from aqr_train.processes import end_processes, start_accelerator
 from aqr_train.settings import DataSettings, TrainSettings, read_section
 
 logger = logging.getLogger(__name__)
@@ -40,7 +42,8 @@ class Inference:
         accelerator: one process or several.
         batch_size, num_workers: per process.
         precision: of the forward pass.
-        open_split: the split anew, with the sensor blanked that it is given.
+        entry: the dataset as a config names it.
+        open_dataset: such an entry -> its dataset in test mode.
         without: the sensor that the dataset blanks, if any.
     """
 
@@ -50,7 +53,8 @@ class Inference:
     batch_size: int
     num_workers: int
     precision: str
-    open_split: Callable[[str | None], Any]
+    entry: Mapping[str, Any]
+    open_dataset: Callable[[Mapping[str, Any]], Any]
     without: str | None = None
 
     @property
@@ -67,16 +71,23 @@ class Inference:
         """The precision of the run, for a forward pass of `model`."""
         return autocast(self.accelerator.device, self.precision)
 
+    def on(self, entry: Mapping[str, Any]) -> Inference:
+        """The same model on another dataset, such as `entry` of this one with other transforms.
+
+        Raises:
+            ConfigError: see `build_dataset`; or the dataset counts other classes than the model.
+        """
+        dataset = self.open_dataset(entry)
+        check_classes(self.model, dataset)
+        return replace(self, entry=entry, dataset=dataset)
+
     def failing(self, sensor: str) -> Inference:
         """The same model on the same split without one of `blanking.SENSORS`."""
-        return replace(self, dataset=self.open_split(sensor), without=sensor)
+        return replace(self.on(without_sensor(self.entry, sensor)), without=sensor)
 
-    def predict(self, out: Path, progress: Progress | None = None) -> Path:
-        """Write the results file."""
-        if out.is_dir():  # found out now, not after hours of prediction
-            raise ConfigError(f"--out {out} is a folder; name the results file to write in it.")
-        return predict_to_file(
-            out,
+    def predict(self, progress: Progress | None = None, mark: Mark = lambda stage: None) -> Submission | None:
+        """The detections of the dataset on the main process, None on the others; see `prediction.predict`."""
+        return predict(
             self.model,
             self.dataset,
             collate,
@@ -84,13 +95,19 @@ class Inference:
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             precision=self.precision,
-            progress=progress if self.is_main else None,
             without=self.without,
+            progress=progress if self.is_main else None,
+            mark=mark,
         )
+
+    def end(self) -> None:
+        """Wait for the main process and close the group; not where a process has failed, whom others would wait for."""
+        self.accelerator.wait_for_everyone()
+        end_processes(self.accelerator)
 
 
 def open_run(arguments: argparse.Namespace) -> Inference:
-    """Config, weights and dataset that the arguments of `aqr predict` name.
+    """Config, weights and dataset that the arguments of `aqr predict` name, but for `--out` and `--latency`.
 
     Raises:
         ConfigError: a batch size below 1, loader processes below 0, no `data.val`, or see `without_sensor`.
@@ -105,19 +122,22 @@ def open_run(arguments: argparse.Namespace) -> Inference:
     data = read_section(DataSettings, config, "data")
     if data.val is None:
         raise ConfigError("The config has no data.val; add the dataset to predict on.")
-    dataset_config = dict(data.val)
+    entry = dict(data.val)
     if arguments.split is not None:
-        dataset_config["infos"] = str(Path(dataset_config["infos"]).with_name(f"infos_{arguments.split}.jsonl"))
+        entry["infos"] = str(Path(entry["infos"]).with_name(f"infos_{arguments.split}.jsonl"))
     if arguments.dataroot is not None:
-        dataset_config["dataroot"] = arguments.dataroot
+        entry["dataroot"] = arguments.dataroot
+    if arguments.without is not None:
+        entry = without_sensor(entry, arguments.without)
 
-    def open_split(without: str | None) -> Any:  # noqa: ANN401 - whatever dataset the config names
-        entry = dataset_config if without is None else without_sensor(dataset_config, without)
+    def open_dataset(entry: Mapping[str, Any]) -> Any:  # noqa: ANN401 - whatever dataset the config names
         return build_dataset(config, entry, seed=0, test_mode=True)
 
     settings = read_section(TrainSettings, config, "train")
+    if arguments.precision is not None:
+        settings = replace(settings, precision=arguments.precision)
     accelerator = start_accelerator(settings)
-    dataset = open_split(arguments.without)
+    dataset = open_dataset(entry)
     model: nn.Module = build_detector(config["model"])
     check_classes(model, dataset)
     load_weights(model, checkpoint)
@@ -130,7 +150,8 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         arguments.batch_size,
         workers,
         settings.precision,
-        open_split,
+        entry,
+        open_dataset,
         arguments.without,
     )
 

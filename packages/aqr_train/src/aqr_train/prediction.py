@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import gather_object
+from numpy.typing import NDArray
 from torch import nn
 
-from aqr_core.structures import Batch
+from aqr_core.structures import Batch, Detections
+from aqr_eval import Submission, detections_to_global
+from aqr_eval.boxes import Boxes
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
-from aqr_eval.submission import detections_to_global, write_submission
+from aqr_train.benchmarks.parts import REST, Mark
+from aqr_train.gathering import SharedCount, gather_on_main
 from aqr_train.loader import Collate, SampleSource, load_batches
 from aqr_train.precision import autocast
 
-Records = dict[str, list[dict[str, Any]]]  # sample token -> boxes of a results file, without the token
-Progress = Callable[[int, int], None]  # samples done by this process, all of them
+Progress = Callable[[int, int], None]  # samples done by all processes, samples of the dataset
+
+WAIT, TO_DEVICE, TO_GLOBAL = "waiting for data", "to the device", "to host and global frame"
 
 
 class PosedSource(SampleSource, Protocol):
@@ -33,6 +36,10 @@ class PosedSource(SampleSource, Protocol):
         """Record with `token`, `ego2global` and `lidar.lidar2ego`."""
 
 
+class _Detector(Protocol):
+    def predict(self, batch: Batch) -> list[Detections]: ...
+
+
 def predict(
     model: nn.Module,
     dataset: PosedSource,
@@ -42,11 +49,13 @@ def predict(
     batch_size: int = 1,
     num_workers: int = 0,
     precision: str = "fp32",
+    without: str | None = None,
     progress: Progress | None = None,
-) -> Records:
+    mark: Mark = lambda stage: None,
+) -> Submission | None:
     """Run `model.predict` over every sample once.
 
-    Process r takes the samples r, r + W, r + 2 W, ..., so the shares may differ by one; the model must not
+    Process r takes the samples r, r + W, r + 2 W, ..., so the shares may differ by one, or be empty; the model must not
     wait for other processes while it predicts.
 
     Args:
@@ -57,59 +66,39 @@ def predict(
         batch_size: samples per process and call.
         num_workers: loader processes per process.
         precision: 'fp32', 'bf16' or 'fp16'.
-        progress: told after each batch.
+        without: the sensor that the dataset blanks, which `meta` counts as not used.
+        progress: told after each batch of this process.
+        mark: told when a stage ends: `WAIT`, `TO_DEVICE`, `REST` (the model) and, last of a batch, `TO_GLOBAL`.
 
     Returns:
-        Records of all samples in the dataset's order, the same on every process.
+        All samples in the dataset's order, on the main process; None on the others.
     """
     indices = list(range(accelerator.process_index, len(dataset), accelerator.num_processes))
     batches = [indices[start : start + batch_size] for start in range(0, len(indices), batch_size)]
-    own: Records = {}
     label_of = np.array([DETECTION_CLASSES.index(name) for name in dataset.classes])
+    own: list[Boxes] = []
+    done, detector = SharedCount(accelerator), cast(_Detector, model)
     with torch.inference_mode(), autocast(accelerator.device, precision):
         loader = load_batches(dataset, batches, collate, num_workers)
-        for batch_indices, batch in zip(batches, loader, strict=True):
-            own |= _records(model, dataset, label_of, batch_indices, batch.to(accelerator.device))
+        for batch_indices, loaded in zip(batches, loader, strict=True):
+            mark(WAIT)
+            batch = loaded.to(accelerator.device)
+            mark(TO_DEVICE)
+            detections = detector.predict(batch)
+            mark(REST)
+            for index, found in zip(batch_indices, detections, strict=True):
+                own.append(_place(index, found, dataset, label_of))
+            mark(TO_GLOBAL)
+            predicted = done.add(len(batch_indices))
             if progress is not None:
-                progress(len(own), len(indices))
-    gathered: Records = {}
-    for part in gather_object([own]):
-        gathered |= part
-    tokens = [dataset.info(index).token for index in range(len(dataset))]
-    return {token: gathered[token] for token in tokens}
-
-
-def predict_to_file(
-    path: Path,
-    model: nn.Module,
-    dataset: PosedSource,
-    collate: Collate,
-    accelerator: Accelerator,
-    *,
-    batch_size: int = 1,
-    num_workers: int = 0,
-    precision: str = "fp32",
-    progress: Progress | None = None,
-    without: str | None = None,
-) -> Path:
-    """`predict`, then the main process writes the results file; returns its path when it is there.
-
-    Its `meta` counts the sensor that `without` names as not used: the dataset blanks it.
-    """
-    records = predict(
-        model,
-        dataset,
-        collate,
-        accelerator,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        precision=precision,
-        progress=progress,
-    )
-    if accelerator.is_main_process:
-        write_submission(path, records, sensors_used(model, without))
-    accelerator.wait_for_everyone()
-    return path
+                progress(predicted, len(dataset))
+    parts = gather_on_main(Boxes.concatenate(own), accelerator)
+    if not accelerator.is_main_process:
+        return None
+    boxes = Boxes.concatenate(parts)
+    tokens = tuple(dataset.info(index).token for index in range(len(dataset)))
+    in_order = np.argsort(boxes.sample, kind="stable")  # equal scores keep the order of the model
+    return Submission(tokens, boxes.select(in_order), sensors_used(model, without))
 
 
 def sensors_used(model: nn.Module, without: str | None = None) -> dict[str, bool]:
@@ -124,23 +113,15 @@ def sensors_used(model: nn.Module, without: str | None = None) -> dict[str, bool
     }
 
 
-def _records(
-    model: Any,  # noqa: ANN401
-    dataset: PosedSource,
-    label_of: np.ndarray,
-    indices: list[int],
-    batch: Batch,
-) -> Records:
-    """`label_of` is (K,): the label in a results file of each class of the dataset."""
-    records: Records = {}
-    for index, found in zip(indices, model.predict(batch), strict=True):
-        info = dataset.info(index)
-        assert info.token == found.token, f"detections of {found.token} come for {info.token}"
-        records[found.token] = detections_to_global(
-            found.boxes.float().cpu().numpy(),
-            found.scores.float().cpu().numpy(),
-            label_of[found.labels.cpu().numpy()],
-            info.lidar.lidar2ego,
-            info.ego2global,
-        )
-    return records
+def _place(index: int, found: Detections, dataset: PosedSource, label_of: NDArray[np.int64]) -> Boxes:
+    """What was found in sample `index`, whose number the boxes carry; `label_of` is (K,): dataset's label -> ours."""
+    info = dataset.info(index)
+    assert info.token == found.token, f"detections of {found.token} come for {info.token}"
+    placed = detections_to_global(
+        found.boxes.float().cpu().numpy(),
+        found.scores.float().cpu().numpy(),
+        label_of[found.labels.cpu().numpy()],
+        info.lidar.lidar2ego,
+        info.ego2global,
+    )
+    return placed.with_sample(np.full(len(placed), index))

@@ -53,8 +53,8 @@ def observed(detector: nn.Module, mark: Mark) -> Iterator[None]:
             for called in module if isinstance(module, nn.ModuleList) else (module,):
                 handles.append(called.register_forward_pre_hook(lambda *_, part=part: begin(part)))
                 handles.append(called.register_forward_hook(lambda *_: end()))
-    head: Any = detector.get_submodule("pts_bbox_head")
-    decode = head.decode
+    head: Any = modules.get("pts_bbox_head")
+    decode: Any = getattr(head, "decode", None)  # a detector of the user's own may do without
 
     def marked_decode(*arguments: Any) -> Any:  # noqa: ANN401 - whatever the head decodes
         begin(DECODING)
@@ -62,10 +62,12 @@ def observed(detector: nn.Module, mark: Mark) -> Iterator[None]:
         end()
         return boxes
 
-    head.decode = marked_decode
+    if decode is not None:
+        head.decode = marked_decode
     try:
         yield
     finally:
-        del head.decode  # the method of the class is visible again
+        if decode is not None:
+            del head.decode  # the method of the class is visible again
         for handle in handles:
             handle.remove()

@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from aqr_train.blanking import SENSORS
-from aqr_train.cli.predict import add_loader_arguments, add_split_arguments
+from aqr_train.cli.arguments import add_loader, add_model_options, add_split
 from aqr_train.cli.progress import Bars
 
 RESULT, OUT = "weights.json", Path("work_dirs/weights")
@@ -16,9 +16,9 @@ RESULT, OUT = "weights.json", Path("work_dirs/weights")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
-    parser.add_argument("--config", help="config path or name; by default the checkpoint's own")
-    add_split_arguments(parser)
-    add_loader_arguments(parser)
+    add_model_options(parser)
+    add_split(parser)
+    add_loader(parser)
     parser.add_argument("--out", type=Path, default=OUT, help=f"folder for {RESULT} and the figures; by default {OUT}")
     parser.add_argument(
         "--failures",
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     if arguments.out.is_file():
         raise ConfigError(f"--out {arguments.out} is a file; name the folder to write {RESULT} and the figures in.")
-    inference = open_run(argparse.Namespace(**vars(arguments), without=None))
+    inference = open_run(argparse.Namespace(**vars(arguments), without=None, precision=None))
     routing_head(inference.model)
     indices = spread_indices(len(inference.dataset), arguments.limit)
     annotated = is_annotated(inference.dataset, indices)

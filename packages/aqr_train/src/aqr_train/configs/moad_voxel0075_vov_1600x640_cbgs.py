@@ -1,7 +1,6 @@
 """MoME's detector: weights of its first stage ("MOAD") load whole and predict as its fused expert.
 
-    aqr test moad_voxel0075_vov_1600x640_cbgs --checkpoint moad_voxel0075_vov_1600x640_cbgs.pth \
-        --out work_dirs/moad/submission.json
+    aqr test moad_voxel0075_vov_1600x640_cbgs moad_voxel0075_vov_1600x640_cbgs.pth --out work_dirs/moad
     accelerate launch --multi_gpu --num_processes 8 -m aqr_train moad_voxel0075_vov_1600x640_cbgs \
         --work-dir work_dirs/moad --cfg-options load_from=moad_voxel0075_vov_1600x640_cbgs.pth
 

@@ -1,7 +1,6 @@
 """MoME's second stage: a router over the three experts of its first stage, everything else frozen.
 
-    aqr test mome_voxel0075_vov_1600x640_cbgs --checkpoint mome_voxel0075_vov_1600x640_cbgs.pth \
-        --out work_dirs/mome/submission.json
+    aqr test mome_voxel0075_vov_1600x640_cbgs mome_voxel0075_vov_1600x640_cbgs.pth --out work_dirs/mome
     accelerate launch --multi_gpu --num_processes 4 -m aqr_train mome_voxel0075_vov_1600x640_cbgs \
         --work-dir work_dirs/mome --cfg-options load_from=moad_voxel0075_vov_1600x640_cbgs.pth
 

@@ -10,8 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from aqr_core.errors import ConfigError
-from aqr_train.blanking import SENSORS
-from aqr_train.cli.predict import add_split_arguments
+from aqr_train.cli.arguments import add_model_options, add_split, add_without
 from aqr_train.cli.progress import Bars
 
 SUMMARY = "query weights and bias windows of a checkpoint over bird's-eye view and images"
@@ -20,10 +19,10 @@ DEFAULT_COUNT = 4
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the kind."""
-    parser.add_argument("--config", help="config path or name; by default the checkpoint's own")
-    add_split_arguments(parser)
-    parser.set_defaults(batch_size=1, num_workers=0)  # one keyframe at a time, read in this process
-    parser.add_argument("--without", choices=SENSORS, help="blank this sensor, as if it had failed")
+    add_model_options(parser)
+    add_split(parser)
+    parser.set_defaults(batch_size=1, num_workers=0, precision=None)  # one keyframe at a time, read in this process
+    add_without(parser)
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--sample", nargs="+", metavar="TOKEN", help="keyframes by token")
     which.add_argument(
