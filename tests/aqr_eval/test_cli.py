@@ -75,6 +75,58 @@ def test_faults_are_one_sentence_and_exit_code_2(submission, capsys, words, mess
             main(with_debug)
 
 
+def test_prepare_convert_and_score_two_plain_files(submission, split, tmp_path, capsys):
+    """Neither tables nor JSON: the same numbers to the last bit."""
+    gt, columns = tmp_path / "gt.safetensors", tmp_path / "mine.safetensors"
+    assert main(["prepare", *split, "--out", str(gt)]) == 0
+    assert "mini_val of v1.0-mini, 3 samples, 5 boxes" in capsys.readouterr().out
+    assert main(["convert", str(submission), str(columns)]) == 0
+    outs = [tmp_path / "a.json", tmp_path / "b.json"]
+    assert main(["score", str(submission), *split, "--out", str(outs[0])]) == 0
+    assert main(["score", str(columns), "--gt", str(gt), "--strict", "--out", str(outs[1])]) == 0
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+
+
+def test_score_a_part(submission, split, tmp_path, capsys):
+    tokens = tmp_path / "tokens.txt"
+    tokens.write_text("t0\nt2\n")
+    for words, count in ((["--first", "1"], 1), (["--tokens", str(tokens)], 2), (["--scene", "scene-0103"], 3)):
+        assert main(["score", str(submission), *split, *words]) == 0
+        assert f"{count} samples" in capsys.readouterr().out
+
+
+def test_validate_notes_what_is_odd(tmp_path, write_results, capsys):
+    box = {
+        "translation": [0, 0, 0],
+        "size": [0, 1, 1],
+        "rotation": [0, 0, 0, 0],
+        "velocity": [0, 0],
+        "detection_name": "barrier",
+        "detection_score": 1.5,
+        "attribute_name": "vehicle.moving",
+        "num_pts": 0,
+    }
+    assert main(["validate", str(write_results(tmp_path / "odd.json", {"t0": [], "t1": [box]}))]) == 0
+    notes = capsys.readouterr().out.splitlines()[1:]
+    assert len(notes) == 5 and all("1 boxes have" in note and note.endswith("in sample 't1'.") for note in notes)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["score", "{}"], "The ground truth is not named"),
+        (["score", "--gt", "x"], "No submission is named"),
+        (["score", "{}", "--gt", "x", "--split", "val"], "leave out --dataroot"),
+        (["score", "{}", "--gt", "none"], "none does not exist"),
+        (["convert", "{}", "out.csv"], "end its name in .json or .safetensors"),
+    ],
+)
+def test_more_faults(submission, capsys, words, message):
+    assert main([word.replace("{}", str(submission)) for word in words]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+
+
 def test_usage(capsys):
     with pytest.raises(SystemExit) as stop:
         main([])

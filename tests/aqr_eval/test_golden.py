@@ -12,7 +12,7 @@ from aqr_eval.config import detection_config
 from aqr_eval.evaluation import align_samples
 from aqr_eval.filters import counted_rows
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
-from aqr_eval.nuscenes.errors import SubmissionError
+from aqr_eval.nuscenes.errors import AqrError, SubmissionError
 
 TOLERANCE = 1e-9
 
@@ -117,3 +117,22 @@ def test_partly_recalled_negative_scores_are_scored(golden):
     gt, path, _ = golden("negative_scores_partial")
     metrics = evaluate(gt, load_submission(path))
     assert 0 < metrics.nd_score < 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    "boxes_over_500 missing_sample extra_sample no_predictions_at_all no_gt_at_all negative_scores_partial "
+    "zero_size_matched".split(),
+)
+def test_strict_refuses_whatever_the_devkit_refuses(golden, name):
+    gt, path, expected = golden(name)
+    assert expected["error"]
+    with pytest.raises(AqrError, match=r".+: .+\."):
+        evaluate(gt, load_submission(path), strict=True)
+
+
+@pytest.mark.parametrize("name", EQUAL)
+def test_strict_takes_whatever_the_devkit_takes(golden, name):
+    gt, path, expected = golden(name)
+    assert not expected["error"]
+    assert evaluate(gt, load_submission(path), strict=True).nd_score == pytest.approx(expected["nd_score"], abs=1e-9)

@@ -43,6 +43,15 @@ class DetectionConfig:
         }
     )
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_recall <= 1 or not 0 <= self.min_precision < 1:
+            raise AqrError(
+                f"min_recall {self.min_recall} and min_precision {self.min_precision} are no shares: give a recall "
+                "from 0 to 1 and a precision from 0 to below 1."
+            )
+        if self.dist_th_tp not in self.dist_ths:
+            raise AqrError(f"dist_th_tp {self.dist_th_tp} is none of dist_ths {self.dist_ths}: add it to them.")
+
     @property
     def class_names(self) -> tuple[str, ...]:
         """The scored classes; each counts whether or not it occurs."""
