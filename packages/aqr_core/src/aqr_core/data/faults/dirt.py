@@ -52,19 +52,27 @@ def dirt_mask(index: int) -> np.ndarray:
     Smears where a cloud of smooth noise is thick, from a tenth of the lens in the first mask to half of it in the last,
     and splashes: round spots of all sizes, most of them small.
     """
-    rng = np.random.default_rng((16, index))
+    rng = np.random.default_rng((MASKS, index))
     cloud = np.zeros((_HEIGHT, _WIDTH), np.float32)
-    for weight, blur in ((1.0, 40.0), (0.5, 16.0), (0.25, 6.0)):  # a blur by s leaves noise of 1 / s
-        cloud += weight * blur * cv2.GaussianBlur(rng.standard_normal(cloud.shape, np.float32), (0, 0), blur)
-    share = np.interp(index, (0, MASKS - 1), (0.1, 0.5))
-    edge = np.quantile(cloud, 1 - share)
-    thickness = np.clip((cloud - edge) / (0.8 * cloud.std()) + 0.3, 0, 1)
+    for weight, grain_px in ((1.0, 100), (0.5, 40), (0.25, 15)):
+        coarse = rng.standard_normal((_HEIGHT // grain_px + 3, _WIDTH // grain_px + 3), np.float32)
+        cloud += weight * cv2.resize(coarse, (_WIDTH, _HEIGHT), interpolation=cv2.INTER_CUBIC)
+    edge = np.quantile(cloud, 1 - np.interp(index, (0, MASKS - 1), (0.1, 0.5)))
+    thickness = np.clip((cloud - edge) / (0.5 * cloud.std()) + 0.3, 0, 1)
     for _ in range(int(rng.integers(40, 160))):
-        centre = rng.uniform((0, 0), (_WIDTH, _HEIGHT)).astype(int).tolist()
-        radius = int(min(3 / rng.uniform(0.03, 1), 45))
-        spot = np.zeros((_HEIGHT, _WIDTH), np.uint8)
-        cv2.circle(spot, centre, radius, 255, -1, cv2.LINE_AA)
-        thickness = np.maximum(thickness, rng.uniform(0.4, 1) * cv2.GaussianBlur(spot, (0, 0), 1 + radius / 6) / 255)
+        _splash(thickness, rng)
     mud = _MUD_BGR[rng.integers(len(_MUD_BGR))]
     grain = 1 + 0.15 * rng.standard_normal((_HEIGHT, _WIDTH), np.float32)
     return np.clip(255 - thickness[..., None] * (255 - mud * grain[..., None]), 0, 255).astype(np.uint8)
+
+
+def _splash(thickness: np.ndarray, rng: np.random.Generator) -> None:
+    """Add a round spot with a soft edge, in place; half of all spots are smaller than 6 px in radius."""
+    x, y = rng.uniform((0, 0), (_WIDTH, _HEIGHT))
+    radius = min(3 / rng.uniform(0.03, 1), 45)
+    soft = 1 + radius / 3
+    rows, columns = (slice(max(int(centre - radius - soft), 0), int(centre + radius + soft) + 2) for centre in (y, x))
+    part = thickness[rows, columns]
+    down, across = np.ogrid[rows, columns]  # type: ignore[misc]
+    distance = np.hypot(down[: part.shape[0]] - y, across[:, : part.shape[1]] - x)
+    np.maximum(part, rng.uniform(0.4, 1) * np.clip((radius - distance) / soft + 0.5, 0, 1), out=part)
