@@ -19,6 +19,7 @@ HEADLINES = (*SUMMARY, *TP_ERRORS)
 def interval_table(comparison: Comparison, condition: str) -> Table:
     """NDS, mAP and the mean errors of each model, and the differences to the first: one line per number."""
     table = plain_table(*HEAD)
+    table.columns[1].justify = "left"
     table.title = Text(f"{COVERAGE:.0%} intervals, {condition}")
     for quantity, rows in interval_rows(comparison, condition, HEADLINES):
         for number, (model, *cells) in enumerate(rows):
