@@ -60,8 +60,9 @@ class ColumnsFile:
     def __init__(self, path: Path, kind: str, error: type[AqrError]) -> None:
         self.path = path
         self._error = error
+        self._file: Any  # the library types nothing
         try:
-            self._file: Any = safe_open(str(path), framework="numpy")  # the library types nothing
+            self._file = safe_open(str(path), framework="numpy")
         except SafetensorError as fault:
             raise error(
                 f"{path} cannot be read as columns ({fault}): the copy is incomplete, so write it again."

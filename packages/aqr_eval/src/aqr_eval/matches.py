@@ -68,12 +68,31 @@ class Matches:
 
     @cached_property
     def errors(self) -> Mapping[float, Mapping[str, NDArray[np.float64]]]:
-        """Threshold -> error name -> one value per match, by falling score of the match."""
-        errors = {}
-        for threshold, gt_of in self.gt_of.items():
-            hits = np.flatnonzero(gt_of >= 0)
-            errors[threshold] = match_errors(self.gt.select(gt_of[hits]), self.all_predictions.select(self.rows[hits]))
-        return errors
+        """Threshold -> error name -> one value per match, by falling score of the match.
+
+        Most pairs match at several thresholds; each is measured once.
+        """
+        num_gt = max(len(self.gt_rows), 1)
+        pairs = {threshold: hits * num_gt + self.gt_of[threshold][hits] for threshold, hits in self.hits.items()}
+        distinct = np.unique(np.concatenate(list(pairs.values())))
+        prediction, true = np.divmod(distinct, num_gt)
+        measured = match_errors(
+            self.truth.boxes.select(self.gt_rows[true]), self.all_predictions.select(self.rows[prediction])
+        )
+        place = {threshold: np.searchsorted(distinct, pair) for threshold, pair in pairs.items()}
+        return {
+            threshold: {name: values[rows] for name, values in measured.items()} for threshold, rows in place.items()
+        }
+
+    @cached_property
+    def hits(self) -> Mapping[float, NDArray[np.int64]]:
+        """Threshold -> numbers of the predictions that took a true box."""
+        return {threshold: np.flatnonzero(gt_of >= 0) for threshold, gt_of in self.gt_of.items()}
+
+    @cached_property
+    def of_class(self) -> tuple[NDArray[np.int64], ...]:
+        """Numbers of the predictions of each class."""
+        return tuple(np.flatnonzero(self.label == label) for label in range(len(self.config.class_names)))
 
     def curves(
         self, gt_in: NDArray[np.bool_] | None = None, prediction_in: NDArray[np.bool_] | None = None
@@ -87,25 +106,29 @@ class Matches:
             gt_in: (G,) the subset's true boxes; None for all.
             prediction_in: (n,) predictions that belong to the subset if they took nothing; None for all.
         """
+        everything = gt_in is None and prediction_in is None
         gt_in = np.ones(len(self.gt_rows), dtype=bool) if gt_in is None else gt_in
         free_in = np.ones(len(self.rows), dtype=bool) if prediction_in is None else prediction_in
         num_gt = np.bincount(self.gt.label[gt_in], minlength=len(self.config.class_names))
-        rows_of_class = [np.flatnonzero(self.label == label) for label in range(len(self.config.class_names))]
         took_in = np.append(gt_in, False)  # with an entry for -1, who took nothing
-        counts = {t: took_in[gt_of] | ((gt_of < 0) & free_in) for t, gt_of in self.gt_of.items()}
         curves = {}
-        for label, name in enumerate(self.config.class_names):
-            for threshold, gt_of in self.gt_of.items():
-                rows = rows_of_class[label][counts[threshold][rows_of_class[label]]]
-                hits = np.flatnonzero(gt_of >= 0)
-                of_curve = (self.label[hits] == label) & counts[threshold][hits]
+        for threshold, gt_of in self.gt_of.items():
+            hits = self.hits[threshold]
+            label_of_hits = self.label[hits]
+            counts = None if everything else took_in[gt_of] | ((gt_of < 0) & free_in)
+            for label, name in enumerate(self.config.class_names):
+                rows, of_curve = self.of_class[label], label_of_hits == label
+                if counts is not None:
+                    rows, of_curve = rows[counts[rows]], of_curve & counts[hits]
                 curves[name, threshold] = build_curve(
                     score=self.score[rows],
                     hit=gt_of[rows] >= 0,
                     errors={error: values[of_curve] for error, values in self.errors[threshold].items()},
                     num_gt=int(num_gt[label]),
                 )
-        return curves
+        return {
+            (name, threshold): curves[name, threshold] for name in self.config.class_names for threshold in self.gt_of
+        }
 
 
 def match_boxes(truth: GroundTruth, predictions: Boxes, config: DetectionConfig) -> Matches:
