@@ -83,12 +83,12 @@ class WeightedCurves:
         scene = scene_of_sample[matches.sample]
         num_gt = np.zeros((int(scene_of_sample.max()) + 1, len(config.class_names)), dtype=np.int64)
         np.add.at(num_gt, (scene_of_sample[matches.gt.sample], matches.gt.label), 1)
-        rows = {name: np.flatnonzero(matches.label == label) for label, name in enumerate(config.class_names)}
+        rows = dict(zip(config.class_names, matches.of_class, strict=True))
         score_of = {name: matches.score[rows[name]] for name in config.class_names}
         scene_of = {name: scene[rows[name]] for name in config.class_names}
         hits = {}
         for threshold, gt_of in matches.gt_of.items():
-            label_of_hits = matches.label[gt_of >= 0]
+            label_of_hits = matches.label[matches.hits[threshold]]
             taken = matches.errors[threshold] if threshold == config.dist_th_tp else {}
             for label, name in enumerate(config.class_names):
                 position = np.flatnonzero(gt_of[rows[name]] >= 0)
