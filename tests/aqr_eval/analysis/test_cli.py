@@ -37,7 +37,15 @@ def test_everything_is_printed_and_written(
     screen = capsys.readouterr().out
     assert screen.startswith("ours: the crowd, 12 samples") and "…" not in screen
     assert max(map(len, (line.rstrip() for line in screen.splitlines() if "Written" not in line))) <= 80
-    for heading in ("by distance", "95% intervals, 20 draws of 4 scenes", "Mistakes at 2 m", "Cost in AP", "precision"):
+    for heading in (
+        "by distance",
+        "AP per class",
+        "visibility: recall",
+        "95% intervals, 20 draws of 4 scenes",
+        "Mistakes at 2 m",
+        "Cost in AP",
+        "precision",
+    ):
         assert heading in screen
     assert "The ground truth does not know: camera." in screen
     assert tuple(written)[3:] == PARTS and written["submission"] == "ours" and written["samples"] == 12

@@ -14,7 +14,13 @@ from aqr_eval.analysis.breakdown import break_down
 from aqr_eval.analysis.calibration import calibrate
 from aqr_eval.analysis.draws import add_draw_arguments
 from aqr_eval.analysis.error_costs import analyze_errors
-from aqr_eval.analysis.tables import breakdown_table, calibration_tables, error_tables, interval_table
+from aqr_eval.analysis.tables import (
+    breakdown_table,
+    calibration_tables,
+    error_tables,
+    group_class_table,
+    interval_table,
+)
 from aqr_eval.cores import available_cores
 from aqr_eval.evaluation import find_matches
 from aqr_eval.inputs import add_submission_arguments, add_truth_arguments, load_truth, named_submissions
@@ -74,6 +80,7 @@ def _analyze(part: str, matches: Matches, args: argparse.Namespace, console: Con
 def _print_breakdown(matches: Matches, args: argparse.Namespace, console: Console) -> dict[str, Any]:
     breakdown = break_down(matches)
     console.print(breakdown_table(breakdown))
+    console.print(group_class_table(breakdown))
     if breakdown.unknown:
         console.print(f"The ground truth does not know: {', '.join(breakdown.unknown)}.", highlight=False)
     return breakdown.to_dict()

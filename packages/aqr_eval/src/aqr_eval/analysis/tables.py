@@ -13,9 +13,17 @@ from aqr_eval.analysis.breakdown import Breakdown, Group
 from aqr_eval.analysis.calibration import Calibration, Reliability
 from aqr_eval.analysis.error_costs import ErrorAnalysis, ErrorKind
 from aqr_eval.config import TP_ERRORS
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.score_table import ERROR_TITLES, plain_table
 
 _BAR = 20  # characters of a bar that stands for 1
+_SHORT = dict(
+    zip(
+        DETECTION_CLASSES,
+        ("car", "truck", "c. v.", "bus", "trail", "barr.", "moto", "bike", "ped.", "cone"),
+        strict=True,
+    )
+)
 
 
 def breakdown_table(breakdown: Breakdown) -> Table:
@@ -28,6 +36,22 @@ def breakdown_table(breakdown: Breakdown) -> Table:
         table.add_row(Text(f"by {name}", style="dim"))
         for number, group in enumerate(groups):
             table.add_row(Text(group.label), *_group_cells(group), end_section=number == len(groups) - 1)
+    return table
+
+
+def group_class_table(breakdown: Breakdown) -> Table:
+    """AP per class of each group; recall at 2 m where false positives have no such property."""
+    table = plain_table("Boxes", *_SHORT.values())
+    table.title = Text("AP per class")
+    for name, groups in breakdown.groups.items():
+        if name == "class":
+            continue
+        precise = not math.isnan(groups[0].mean_ap) if groups else True
+        table.add_row(Text(f"by {name}" if precise else f"{name}: recall", style="dim"))
+        for number, group in enumerate(groups):
+            of_class = {label: one.ap if precise else one.recall for label, one in group.classes.items()}
+            cells = (_number(of_class.get(label, math.nan)) for label in _SHORT)
+            table.add_row(Text(group.label), *cells, end_section=number == len(groups) - 1)
     return table
 
 

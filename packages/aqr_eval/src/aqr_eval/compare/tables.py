@@ -10,6 +10,7 @@ from rich.text import Text
 from aqr_eval.analysis.bootstrap import COVERAGE
 from aqr_eval.compare.comparison import DIGITS, SUMMARY, Comparison, Score
 from aqr_eval.compare.interval_tables import HEAD, HEADLINES, interval_rows
+from aqr_eval.markdown import markdown_table
 from aqr_eval.score_table import plain_table
 
 _CONDITIONS_PER_TABLE = 3  # what 80 columns hold
@@ -54,14 +55,14 @@ def to_markdown(comparison: Comparison, condition: str, lines: Sequence[str]) ->
     ]
     parts = [
         *lines,
-        _markdown_table(["model", *columns], scores),
+        markdown_table(["model", *columns], scores),
         f"AP per class, {condition}:",
-        _markdown_table(["class", *comparison.models, "true boxes"], classes),
+        markdown_table(["class", *comparison.models, "true boxes"], classes),
     ]
     for drawn_under in comparison.resampled:
         quantities = (*HEADLINES, *(name for name, *_ in classes if drawn_under == condition))
         rows = [[title, *cells] for title, of in interval_rows(comparison, drawn_under, quantities) for cells in of]
-        parts += [f"{COVERAGE:.0%} intervals, {drawn_under}:", _markdown_table(HEAD, rows)]
+        parts += [f"{COVERAGE:.0%} intervals, {drawn_under}:", markdown_table(HEAD, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -107,9 +108,3 @@ def _markdown(score: Score) -> str:
 
 def _bracket(score: Score) -> str:
     return "" if score.difference is None else f" ({_signed(score.difference)})"
-
-
-def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(head) - 1)]
-    lines = ([cell.replace("|", r"\|") for cell in row] for row in (head, rule, *rows))
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
