@@ -1,9 +1,8 @@
-"""What detections are scored against: the nuScenes tables, or the boxes of the infos where there are none."""
+"""What detections are scored against: a prepared file, the nuScenes tables, or the boxes of the infos."""
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -11,26 +10,35 @@ from typing import Any
 import numpy as np
 
 from aqr_eval import GroundTruth, load_ground_truth
-from aqr_eval.boxes import ATTRIBUTE_INDEX, Boxes
+from aqr_eval.ground_truth import KeyframeTruth, ground_truth_of_keyframes
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
-from aqr_eval.submission import boxes_to_global
 
 logger = logging.getLogger(__name__)
+
+
+def prepared_file(infos_path: Path, split: str) -> Path:
+    """Where `aqr prepare` puts the ground truth of a split: beside its infos."""
+    return infos_path.with_name(f"ground_truth_{split}.safetensors")
 
 
 def ground_truth_of(infos: Any, dataroot: str | Path) -> GroundTruth:  # noqa: ANN401 - aqr_core.infos, either kind
     """Ground truth of the keyframes that the infos hold.
 
-    Tables, where they lie below `dataroot`, are what the benchmark uses. Without them (mmdet3d pickles, single
-    keyframes) the boxes of the infos serve, which lack the bicycle racks that the benchmark leaves out.
+    The file that `aqr prepare` wrote beside them, or the tables below `dataroot`, which it was made from, are what the
+    benchmark uses. Without both (mmdet3d pickles, single keyframes) the boxes of the infos serve, which lack the
+    bicycle racks that the benchmark leaves out.
     """
     header = infos.header
-    if header.split and (Path(dataroot) / header.dataset_version).is_dir():
-        truth = _from_tables(str(dataroot), header.dataset_version, header.split)
-        # Infos of incomplete data hold fewer keyframes than the tables.
-        return truth if len(infos) == len(truth.tokens) else truth.of_samples([info.token for info in infos])
-    logger.info("No tables below %s: scoring against the boxes of %s.", dataroot, infos.path)
-    return ground_truth_from_infos(infos)
+    prepared = prepared_file(Path(infos.path), header.split)
+    if header.split and prepared.is_file():
+        truth = _load(str(prepared))
+    elif header.split and (Path(dataroot) / header.dataset_version).is_dir():
+        truth = _load(str(dataroot), header.dataset_version, header.split)
+    else:
+        logger.info("No tables below %s: scoring against the boxes of %s.", dataroot, infos.path)
+        return ground_truth_from_infos(infos)
+    # Infos of incomplete data hold fewer keyframes than the tables.
+    return truth if len(infos) == len(truth.tokens) else truth.of_samples([info.token for info in infos])
 
 
 def is_annotated(infos: Any) -> bool:  # noqa: ANN401 - aqr_core.infos, either kind
@@ -41,21 +49,27 @@ def is_annotated(infos: Any) -> bool:  # noqa: ANN401 - aqr_core.infos, either k
 def ground_truth_from_infos(infos: Any) -> GroundTruth:  # noqa: ANN401 - aqr_core.infos, either kind
     """The boxes of the infos in the global frame; no bicycle racks."""
     label_of = np.array([DETECTION_CLASSES.index(name) for name in infos.header.classes], dtype=np.int64)
-    parts = []
-    for sample, info in enumerate(infos):
-        gt = info.gt
-        placed = boxes_to_global(gt.boxes, label_of[gt.labels], info.ego2global @ info.lidar.lidar2ego)
-        attribute = np.array([ATTRIBUTE_INDEX.get(name, -1) for name in gt.attributes], dtype=np.int64)
-        num_pts = np.asarray(gt.num_lidar_pts + gt.num_radar_pts, dtype=np.int64)
-        parts.append(replace(placed, sample=np.full(len(gt), sample), attribute=attribute, num_pts=num_pts))
-    return GroundTruth(
-        tokens=tuple(info.token for info in infos),
-        ego_translation=np.array([info.ego2global[:3, 3] for info in infos]).reshape(-1, 3),
-        boxes=Boxes.concatenate(parts),
-        bicycle_racks=Boxes.concatenate([]),
-    )
+    keyframes = [
+        KeyframeTruth(
+            token=info.token,
+            scene=info.scene,
+            lidar2ego=info.lidar.lidar2ego,
+            ego2global=info.ego2global,
+            boxes=info.gt.boxes,
+            labels=label_of[info.gt.labels],
+            attributes=info.gt.attributes,
+            num_pts=np.asarray(info.gt.num_lidar_pts + info.gt.num_radar_pts, dtype=np.int64),
+            cameras={
+                channel: (camera.lidar2img, (camera.width, camera.height))
+                for channel, camera in info.cameras.items()
+                if camera.width is not None and camera.height is not None
+            },
+        )
+        for info in infos
+    ]
+    return ground_truth_of_keyframes(keyframes, name=str(infos.path))
 
 
 @lru_cache(maxsize=2)
-def _from_tables(dataroot: str, version: str, split: str) -> GroundTruth:
-    return load_ground_truth(dataroot, version, split)
+def _load(source: str, version: str | None = None, split: str | None = None) -> GroundTruth:
+    return load_ground_truth(source, version, split)

@@ -63,9 +63,31 @@ def run(arguments: argparse.Namespace) -> int:
         )
     for split, path in written.items():
         Console().print(f"infos of {split}: {path}", highlight=False, soft_wrap=True)
+    _write_ground_truths(arguments, written)
     if arguments.gt_database:
         _build_databases(arguments, written)
     return 0
+
+
+def _write_ground_truths(arguments: argparse.Namespace, infos: Mapping[str, Path]) -> None:
+    """One file per split to score on, which `aqr-eval` opens in the place of the tables.
+
+    A split is scored on if it has boxes and is not trained on; files younger than all tables are kept.
+    """
+    from aqr_core.infos import open_infos
+    from aqr_eval import load_ground_truth
+    from aqr_eval.ground_truth import write_ground_truth
+    from aqr_train.truth import is_annotated, prepared_file
+
+    tables = (arguments.dataroot / arguments.version).glob("*.json")
+    newest = max(table.stat().st_mtime for table in tables)
+    for split, path in infos.items():
+        if "train" in split or not is_annotated(open_infos(path)):
+            continue
+        target = prepared_file(path, split)
+        if not target.is_file() or target.stat().st_mtime <= newest:
+            write_ground_truth(target, load_ground_truth(arguments.dataroot, arguments.version, split, cameras=True))
+        Console().print(f"ground truth of {split}: {target}", highlight=False, soft_wrap=True)
 
 
 def _build_databases(arguments: argparse.Namespace, infos: Mapping[str, Path]) -> None:
