@@ -10,13 +10,19 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from aqr_core.config import load_config
 from aqr_core.data import collate
 from aqr_core.data.faults import SUITES, suite, with_faults
 from aqr_core.errors import ConfigError
 from aqr_eval.nuscenes.classes import CAMERAS
 
 CELLS = [(name, cell) for name, cells in SUITES.items() for cell in cells]
+LIDAR = [dict(type="LoadPointsFromFile"), dict(type="LoadPointsFromMultiSweeps", sweeps_num=10)]
+CAMERA = [
+    dict(type="LoadMultiViewImageFromFiles"),
+    dict(type="ResizeCropFlipImage", data_aug_conf=dict(final_dim=(320, 800)), training=False),
+    dict(type="NormalizeMultiviewImage"),
+    dict(type="PadMultiViewImage", size_divisor=32),
+]
 IDS = [f"{name}-{cell.name}-{cell.severity}" for name, cell in CELLS]
 
 
@@ -94,7 +100,7 @@ def test_an_unknown_suite():
 
 
 def test_each_failure_goes_to_its_place():
-    val = load_config("cmt_voxel0100_r50_800x320_cbgs")["data"]["val"]
+    val = dict(type="NuScenesDataset", pipeline=[*LIDAR, *CAMERA])
     steps = [
         dict(type=name, **arguments)
         for name, arguments in (
@@ -126,7 +132,7 @@ def test_each_failure_goes_to_its_place():
 
 
 def test_a_detector_of_one_sensor_meets_what_strikes_it(caplog):
-    lidar = load_config("cmt_lidar_voxel0075_cbgs")["data"]["val"]
+    lidar, camera = dict(pipeline=LIDAR), dict(pipeline=CAMERA)
     fog = next(cell for cell in suite("multicorrupt") if cell.name == "fog")
     with caplog.at_level(logging.WARNING):
         placed = with_faults(lidar, fog.steps)["pipeline"]
@@ -134,13 +140,12 @@ def test_a_detector_of_one_sensor_meets_what_strikes_it(caplog):
     assert "ImageFog is left out: the pipeline has no LoadMultiViewImageFromFiles" in caplog.text
     with pytest.raises(ConfigError, match="no LoadMultiViewImageFromFiles, so with Dirt nothing would change"):
         with_faults(lidar, [dict(type="Dirt")])
-    camera = load_config("cmt_camera_vov_1600x640_cbgs")["data"]["val"]
     with pytest.raises(ConfigError, match="no LoadPointsFromFile, so with LimitedFov nothing would change"):
         with_faults(camera, [dict(type="LimitedFov")])
 
 
 def test_steps_that_are_no_failures():
-    val = load_config("cmt_tiny")["data"]["val"]
+    val = dict(pipeline=[*LIDAR, *CAMERA])
     with pytest.raises(ConfigError, match="PointShuffle does not take 'seed'|PointShuffle is no sensor failure"):
         with_faults(val, [dict(type="PointShuffle")])
     with pytest.raises(ConfigError, match="Unknown transform type 'Dirtt'. Did you mean 'Dirt'"):

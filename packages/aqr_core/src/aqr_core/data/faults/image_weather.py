@@ -22,7 +22,7 @@ class ImageFog(ImageFault):
     99 %, columns 10 to 85 %) plus the square root of the larger side, and u uniform for each pixel.
 
     Source: MultiCorrupt, (density, extinction) (2, 0.0005), (3, 0.001), (4, 0.002) at 1600x900. The fields are windows
-    of three that the process keeps, see `plasma_window`. About 0.1 s per image of that size.
+    of three that the process keeps, see `plasma_window`. About 40 ms per image of that size.
 
     Args:
         density: of the clouds, in units of the full scale.
@@ -41,24 +41,30 @@ class ImageFog(ImageFault):
         self.extinction = extinction
 
     def spoil(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Each camera has clouds of its own."""
+        """Each camera has clouds of its own; colour by colour takes half the time."""
         height, width = image.shape[:2]
         cloud, thin, thick = plasma_window(height, width, 3, self.ROUGHNESS, rng)
         cloud *= (1 - 0.8 * thin) * (1 + 0.5 * thick)
         brightest = image.max() / 255
-        gain = np.float32(brightest / (brightest + self.density)) if self.density else np.float32(1)
-        foggy = image * gain + (255 * gain * np.float32(self.density) * cloud)[..., None]
-        np.minimum(foggy, 255, out=foggy)
-        seen = self._transmission(height, width, rng)[..., None]
-        foggy *= seen
-        foggy += np.float32(self.GREY) * (1 - seen)
-        return foggy.astype(np.uint8)
+        gain = brightest / (brightest + self.density) if self.density else 1.0
+        cloud *= np.float32(255 * gain * self.density)
+        seen = self._transmission(height, width, rng)
+        grey = np.float32(self.GREY) * (1 - seen)
+
+        def fog(colour: np.ndarray) -> np.ndarray:
+            foggy: np.ndarray = cv2.addWeighted(colour, gain, cloud, 1.0, 0.0, dtype=cv2.CV_32F)
+            np.minimum(foggy, 255, out=foggy)
+            foggy *= seen
+            foggy += grey
+            return foggy.astype(np.uint8)
+
+        return cv2.merge([fog(colour) for colour in cv2.split(image)])
 
     def _transmission(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """(H, W) float32, the share of the image that gets through the grey."""
         down = _outside(np.arange(height), int(0.65 * height), int(0.99 * height))
         across = _outside(np.arange(width), int(0.1 * width), int(0.85 * width))
-        distance = 2 * np.hypot(down[:, None], across[None])
+        distance = 2 * np.sqrt(down[:, None] ** 2 + across[None] ** 2)
         distance *= 1 + rng.random((height, width), np.float32) / 4
         distance += np.float32(np.sqrt(max(height, width)))
         return np.exp(np.float32(-self.extinction) * distance)
@@ -78,7 +84,7 @@ class ImageSnow(ImageFault):
     itself and takes the rest from the larger of itself and 1.5 its grey + 0.5.
 
     Source: MultiCorrupt: (mean, flake_px, threshold, smear_px, keep) (0.3, 5, 0.9, 7, 0.9), (0.4, 4, 0.85, 8, 0.85),
-    (0.5, 3, 0.8, 10, 0.8) at 1600x900. About 0.1 s per image of that size.
+    (0.5, 3, 0.8, 10, 0.8) at 1600x900. About 30 ms per image of that size.
 
     Args:
         mean: of the noise.
@@ -110,12 +116,16 @@ class ImageSnow(ImageFault):
     def spoil(self, image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Each camera has flakes of its own."""
         flakes = self._flakes(image.shape[0], image.shape[1], rng)
+        flakes += flakes[::-1, ::-1].copy()
         pale = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) * np.float32(1.5) + np.float32(127.5)
-        snowy = np.maximum(image, pale[..., None])
-        snowy *= np.float32(self.DIMMED * (1 - self.keep))
-        snowy += np.float32(self.DIMMED * self.keep) * image
-        snowy += (flakes + flakes[::-1, ::-1])[..., None]
-        return np.clip(snowy, 0, 255).astype(np.uint8)
+        kept, taken = self.DIMMED * self.keep, self.DIMMED * (1 - self.keep)
+
+        def snow(colour: np.ndarray) -> np.ndarray:
+            snowy: np.ndarray = cv2.addWeighted(np.maximum(colour, pale), taken, colour, kept, 0.0, dtype=cv2.CV_32F)
+            snowy += flakes
+            return np.minimum(snowy, 255, out=snowy).astype(np.uint8)
+
+        return cv2.merge([snow(colour) for colour in cv2.split(image)])
 
     def _flakes(self, height: int, width: int, rng: np.random.Generator) -> np.ndarray:
         """(H, W) float32 in [0, 255]."""

@@ -30,7 +30,7 @@ class LidarFog(RawPointFault):
 
     Source: MultiCorrupt: (attenuation, backscatter) (0.02, 0.008), (0.03, 0.008), (0.06, 0.05), which is the simulation
     of Hahner et al. (ICCV 2021, "Fog simulation on real LiDAR point clouds") with a 20 ns pulse. Its lookup tables are
-    computed here by the formula of the paper, to a decimetre as there. About 5 ms per file.
+    computed here by the formula of the paper, to a decimetre as there. About 2 ms per file.
 
     Args:
         attenuation: 1 / m.
