@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+
+from aqr_eval.ground_truth import load_ground_truth
+from aqr_eval.nuscenes.tables import NuScenesTables
+from aqr_eval.report import build_report
 
 FRONT, BACK = (0.5, -0.5, 0.5, -0.5), (0.5, -0.5, -0.5, 0.5)  # camera axes x right, y down, z along the view
 INTRINSIC = [[100.0, 0, 80], [0, 100, 45], [0, 0, 1]]
@@ -46,6 +52,18 @@ def submissions(tmp_path: Path) -> dict[str, Path]:
     paths["good"].write_text(json.dumps({"meta": meta, "results": results}))
     paths["empty"].write_text(json.dumps({"meta": meta, "results": {token: [] for token in results}}))
     return paths
+
+
+@pytest.fixture
+def build(dataroot: Path, submissions: dict[str, Path], tmp_path: Path) -> Callable[..., str]:
+    """Writes a report on `good` and `empty` over split `all`, with changes to the arguments, and returns the page."""
+
+    def run(split: str = "all", submissions: dict[str, Path] = submissions, **changes: Any) -> str:
+        truth = load_ground_truth(dataroot, "v1.0-mini", split, cameras=True)
+        arguments = {"out": tmp_path / "report.html", "tables": NuScenesTables(dataroot, "v1.0-mini"), "draws": 20}
+        return build_report(truth, submissions, **arguments | changes)[0].read_text(encoding="utf-8")
+
+    return run
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from aqr_eval.report import build_report
+from aqr_eval.report.frames import FrameRequest
 
 sys.path.insert(0, str(Path(__file__).parent))
 from chromium import chromium, find_chromium  # noqa: E402
@@ -43,21 +43,17 @@ def browser(tmp_path_factory):
 
 
 @pytest.fixture
-def report(dataroot, submissions, faulty, tmp_path):
+def report(build, dataroot, submissions, faulty, tmp_path):
     """Everything that a page can hold."""
     log = tmp_path / "scalars.jsonl"
     log.write_text("".join(f'{{"step": {step}, "train/loss": {9 / step}}}\n' for step in range(1, 90)))
-    return build_report(
-        dataroot=dataroot,
-        version="v1.0-mini",
-        split="all",
+    build(
         submissions={"faulty": faulty, "empty": submissions["empty"]},
-        out=tmp_path / "report.html",
         scalars={"faulty": log},
         figures={"a picture": dataroot / "samples/CAM_FRONT/0.jpg"},
-        worst=1,
-        samples=1,
+        request=FrameRequest(1, 1),
     )
+    return tmp_path / "report.html"
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

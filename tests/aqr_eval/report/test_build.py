@@ -12,10 +12,11 @@ from PIL import Image
 from aqr_eval.evaluation import evaluate
 from aqr_eval.ground_truth import load_ground_truth
 from aqr_eval.nuscenes.errors import AqrError, DataError, SubmissionError
-from aqr_eval.report import build_report
+from aqr_eval.report.frames import FrameRequest
 from aqr_eval.submission import load_submission
 
 VOID = {"meta", "input", "br", "img"}
+NO_FRAMES = FrameRequest(0, 0)
 
 
 class Outline(HTMLParser):
@@ -50,15 +51,6 @@ def outline(page: str) -> Outline:
 
 
 @pytest.fixture
-def build(dataroot, submissions, tmp_path):
-    def run(**changes):
-        arguments = {"submissions": submissions, "split": "all", "out": tmp_path / "report.html"} | changes
-        return build_report(dataroot=dataroot, version="v1.0-mini", **arguments)
-
-    return run
-
-
-@pytest.fixture
 def scalars(tmp_path):
     log = tmp_path / "scalars.jsonl"
     lines = (f'{{"step": {step}, "train/loss": {5 - step / 100}, "val/mAP": 0.25}}\n' for step in range(10, 90))
@@ -67,7 +59,7 @@ def scalars(tmp_path):
 
 
 def test_page_is_whole_and_stands_alone(build, scalars):
-    page = build(scalars={"good": scalars}, title="Good & <empty>").read_text()
+    page = build(scalars={"good": scalars}, title="Good & <empty>")
     parsed = outline(page)
     assert all(address.startswith(("data:image/", "#")) for address in parsed.addresses)
     assert not re.search(r"https?:|@import|<script|<link", page)
@@ -82,7 +74,7 @@ def test_page_is_whole_and_stands_alone(build, scalars):
 def test_page_holds_the_numbers_of_the_metric(build, dataroot, submissions):
     truth = load_ground_truth(dataroot, "v1.0-mini", "all")
     metrics = evaluate(truth, load_submission(submissions["good"]))
-    text = " ".join(outline(build().read_text()).text)
+    text = " ".join(outline(build()).text)
     for value in (metrics.mean_ap, metrics.nd_score, *metrics.tp_errors.values()):
         assert f"{value:.4f}" in text
     # Of ten classes two occur: the car is perfect, the cone is missed within 0.5 m only.
@@ -92,7 +84,7 @@ def test_page_holds_the_numbers_of_the_metric(build, dataroot, submissions):
 
 
 def test_pictures_hold_the_counted_boxes_only(build):
-    page = build(samples=["s0"]).read_text()
+    page = build(request=FrameRequest(0, ["s0"]))
     front, back = re.findall(r'<svg class="camera".*?</svg>', page, flags=re.DOTALL)
     # The distant car is out of range of the metric; the cone stands behind the vehicle.
     assert front.count("car true") == 1
@@ -108,23 +100,23 @@ def test_pictures_hold_the_counted_boxes_only(build):
 
 
 def test_score_threshold_hides_weak_boxes(build):
-    page = build(samples=["s0"], score_threshold=0.7).read_text()
+    page = build(request=FrameRequest(0, ["s0"], 0.7))
     assert "car 0.88" in page
     assert "traffic cone 0.62" not in page
 
 
 def test_same_input_same_page(build, tmp_path):
-    assert build().read_bytes() == build(out=tmp_path / "again.html").read_bytes()
+    assert build() == build(out=tmp_path / "again.html")
 
 
 def test_names_are_escaped(build, submissions):
-    page = build(submissions={'<i>"&': submissions["good"], "b": submissions["empty"]}).read_text()
+    page = build(submissions={'<i>"&': submissions["good"], "b": submissions["empty"]})
     assert "<i>&quot;" not in page
     assert '<i>"&' in "".join(outline(page).text)
 
 
 def test_no_samples_no_pictures(build):
-    page = build(worst=0, samples=0).read_text()
+    page = build(request=NO_FRAMES)
     assert "<image" not in page
     assert "Frames" not in "".join(outline(page).text)
 
@@ -133,7 +125,7 @@ def test_no_samples_no_pictures(build):
 def test_a_missing_file_is_named_and_nothing_is_written(build, dataroot, tmp_path, name):
     (dataroot / name).unlink()
     with pytest.raises(DataError, match=name):
-        build(samples=["s0"])
+        build(request=FrameRequest(0, ["s0"]))
     assert not list(tmp_path.glob("*report.html*"))
 
 
@@ -141,21 +133,27 @@ def test_damaged_files_are_named(build, dataroot):
     points = dataroot / "samples/LIDAR_TOP/0.bin"
     points.write_bytes(points.read_bytes()[:-3])
     with pytest.raises(DataError, match="57 bytes"):
-        build(samples=["s0"])
+        build(request=FrameRequest(0, ["s0"]))
     image = dataroot / "samples/CAM_FRONT/1.jpg"
     image.write_bytes(image.read_bytes()[:200])
     with pytest.raises(DataError, match="CAM_FRONT/1.jpg cannot be decoded"):
-        build(samples=["s1"])
+        build(request=FrameRequest(0, ["s1"]))
+
+
+@pytest.mark.parametrize(
+    ("numbers", "message"), [((-1, 0), "worst = -1"), ((0, -1), "samples = -1"), ((0, 0, 1.5), "score_threshold = 1.5")]
+)
+def test_numbers_of_frames_are_in_range(numbers, message):
+    with pytest.raises(AqrError, match=message):
+        FrameRequest(*numbers)
 
 
 @pytest.mark.parametrize(
     ("changes", "error", "message"),
     [
-        ({"samples": ["nowhere"]}, DataError, "'nowhere' is not in"),
-        ({"samples": ["s2"]}, DataError, "'s2' of scene-b is not in the split"),
-        ({"samples": -1}, AqrError, "samples = -1"),
-        ({"worst": -1}, AqrError, "worst = -1"),
-        ({"score_threshold": 1.5}, AqrError, "score_threshold = 1.5"),
+        ({"request": FrameRequest(0, ["nowhere"])}, DataError, "'nowhere' is not in"),
+        ({"request": FrameRequest(0, ["s2"])}, DataError, "'s2' of scene-b is not in the split"),
+        ({"draws": -1}, DataError, "-1 draws"),
         ({"submissions": {}}, AqrError, "at least one submission"),
         ({"scalars": {str(i): "x" for i in range(5)}}, AqrError, "7 submissions and runs"),
         ({"submissions": {"a": "/nowhere.json"}}, SubmissionError, "/nowhere.json"),
@@ -173,7 +171,7 @@ def test_figures_travel_with_the_page(build, tmp_path):
     """The bytes of the files are in the page, below their captions; a click enlarges and a click closes."""
     for name, kind in (("a.png", "PNG"), ("b", "JPEG")):
         Image.new("RGB", (4, 3), (200, 30, 30)).save(tmp_path / name, kind)
-    page = build(worst=0, samples=0, figures={"<v3>": tmp_path / "a.png", "v1": tmp_path / "b"}).read_text()
+    page = build(request=NO_FRAMES, figures={"<v3>": tmp_path / "a.png", "v1": tmp_path / "b"})
     parts = outline(page)
     assert {"Pictures", "<v3>", "v1"} <= set(parts.text)
     uris = [address for address in parts.addresses if address.startswith("data:image")]
@@ -184,7 +182,7 @@ def test_figures_travel_with_the_page(build, tmp_path):
 
 
 def test_without_figures_there_is_no_such_section(build):
-    assert "Pictures" not in outline(build(worst=0, samples=0).read_text()).text
+    assert "Pictures" not in outline(build(request=NO_FRAMES)).text
 
 
 @pytest.mark.parametrize(
@@ -200,4 +198,4 @@ def test_a_bad_figure_is_named(build, tmp_path, content, message):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=message):
-        build(worst=0, samples=0, figures={"broken": path})
+        build(request=NO_FRAMES, figures={"broken": path})

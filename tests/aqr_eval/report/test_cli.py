@@ -2,36 +2,51 @@
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import pytest
 
-from aqr_eval.nuscenes.errors import AqrError
-from aqr_eval.report.cli import add_parser, parse_named_paths
+from aqr_eval.cli import main
 
 
-def test_command_writes_the_page_and_says_where(dataroot, submissions, tmp_path, capsys):
-    parser = argparse.ArgumentParser()
-    add_parser(parser.add_subparsers())
-    out = tmp_path / "deep" / "report.html"
-    words = ["report", "--dataroot", dataroot, "--version", "v1.0-mini", "--split", "all", "--samples", "1"]
-    words += ["--out", out, "--figure", f"weights & windows={dataroot / 'samples' / 'CAM_FRONT' / '0.jpg'}"]
-    words += ["--submission", *(f"{name}={path}" for name, path in submissions.items())]
-    args = parser.parse_args(list(map(str, words)))
-    assert args.func(args) == 0
-    assert 'alt="weights &amp; windows"' in out.read_text()
-    assert str(out) in capsys.readouterr().out
+@pytest.fixture
+def report(dataroot, submissions, tmp_path):
+    def run(*words, truth=("--dataroot", dataroot, "--version", "v1.0-mini", "--split", "all")):
+        named = (f"{name}={path}" for name, path in submissions.items())
+        out = tmp_path / "deep" / "report.html"
+        return main(["report", *named, *map(str, (*truth, "--draws", 5, "--out", out, *words))])
+
+    return run
 
 
-def test_names_are_optional_and_keep_their_order():
-    assert parse_named_paths(["b=x/y.json", "runs/a.json"], "--submission") == {
-        "b": Path("x/y.json"),
-        "a": Path("runs/a.json"),
-    }
+def test_command_writes_page_markdown_and_charts_and_says_where(report, dataroot, tmp_path, capsys):
+    figure = f"weights & windows={dataroot / 'samples' / 'CAM_FRONT' / '0.jpg'}"
+    also = ["--markdown", tmp_path / "report.md", "--png", tmp_path / "charts"]
+    assert report("--samples", "1", "--figure", figure, *also) == 0
+    assert 'alt="weights &amp; windows"' in (tmp_path / "deep" / "report.html").read_text()
+    said = capsys.readouterr().out
+    files = [tmp_path / "report.md", *(tmp_path / "charts").iterdir()]
+    assert len(files) > 5 and all(str(path) in said for path in files)
 
 
-@pytest.mark.parametrize("words", [["=x"], ["a="], ["a=x", "a=y"], [""]])
-def test_names_must_be_whole_and_unique(words):
-    with pytest.raises(AqrError, match="--submission"):
-        parse_named_paths(words, "--submission")
+def test_a_prepared_file_has_no_frames_and_the_page_says_so(report, dataroot, tmp_path):
+    prepared = tmp_path / "truth.npz"
+    words = ["--dataroot", dataroot, "--version", "v1.0-mini", "--split", "all", "--out", prepared]
+    assert main(["prepare", *map(str, words)]) == 0
+    assert report(truth=("--gt", prepared)) == 0
+    page = (tmp_path / "deep" / "report.html").read_text()
+    assert "No frames: images and points are read with the tables" in page and "<image" not in page
+    assert report("--worst", "0", "--samples", "0", truth=("--gt", prepared)) == 0
+    assert "No frames" not in (tmp_path / "deep" / "report.html").read_text(), "nobody asked for any"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--worst", "-1"], "worst = -1 is negative"),
+        (["--markdown", "."], "is a folder"),
+        (["--png", __file__], "is a file"),
+    ],
+)
+def test_bad_input_is_one_sentence(report, capsys, words, message):
+    assert report(*words) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1

@@ -9,8 +9,7 @@ import pytest
 
 from aqr_eval.evaluation import find_matches
 from aqr_eval.ground_truth import load_ground_truth
-from aqr_eval.report import build_report
-from aqr_eval.report.frames import describe_mistakes
+from aqr_eval.report.frames import FrameRequest, describe_mistakes
 from aqr_eval.report.mistakes import find_mistakes, worst_samples
 from aqr_eval.submission import load_submission
 
@@ -48,15 +47,8 @@ def test_nothing_found_misses_everything(matches_of, submissions):
     assert mistakes.missed.all() and mistakes.missed_in.tolist() == [2, 2]
 
 
-def test_page_marks_the_mistakes_of_the_worst_frame(dataroot, faulty, tmp_path):
-    page = build_report(
-        dataroot=dataroot,
-        version="v1.0-mini",
-        split="all",
-        submissions={"one": faulty},
-        out=tmp_path / "report.html",
-        samples=0,
-    ).read_text()
+def test_page_marks_the_mistakes_of_the_worst_frame(build, faulty):
+    page = build(submissions={"one": faulty}, request=FrameRequest(4, 0))
     assert page.count("<article") == 1 and "Missed 1 of 2 true boxes (1 car)" in page
     front, back = re.findall(r'<svg class="camera".*?</svg>', page, flags=re.DOTALL)
     assert front.count('class="halo"') == 1 and "missed</tspan>" in front

@@ -1,105 +1,130 @@
-"""From files on disk to one finished page: load, score, draw, write."""
+"""From a ground truth and submissions to a finished page, and to Markdown and PNG files beside it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from aqr_eval.evaluation import find_matches
-from aqr_eval.ground_truth import load_ground_truth
-from aqr_eval.metrics import DetectionMetrics
+from aqr_eval.ground_truth import GroundTruth
 from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.nuscenes.tables import NuScenesTables
+from aqr_eval.report.breakdown import breakdown_part
+from aqr_eval.report.calibration import calibration_part
 from aqr_eval.report.colors import SUBMISSION_COLORS
 from aqr_eval.report.curves import precision_recall, training
-from aqr_eval.report.frames import FrameRequest, frame_groups
-from aqr_eval.report.page import Section, assemble, scene_viewer
+from aqr_eval.report.errors import error_part
+from aqr_eval.report.findings import Findings, find_out
+from aqr_eval.report.frames import FrameRequest, frame_part
+from aqr_eval.report.intervals import interval_part
+from aqr_eval.report.page import assemble
+from aqr_eval.report.parts import Part, to_markdown
 from aqr_eval.report.pictures import gallery, picture_uri
-from aqr_eval.report.scalars import read_scalars
-from aqr_eval.report.tables import class_table, headline_table
-from aqr_eval.submission import load_submission
+from aqr_eval.report.png import save_png
+from aqr_eval.report.scalars import Series, read_scalars
+from aqr_eval.report.summary import class_part, summary_part
 from aqr_eval.whole_files import replacing
 
-_CLASSES_LEAD = (
-    "AP is the mean over the four distances within which a prediction may match a true box. The errors are those of "
-    "the matches within 2 m: translation (ATE, m), scale (ASE, 1 − IoU), orientation (AOE, rad), velocity (AVE, m/s) "
-    "and attribute (AAE, 1 − accuracy); a dash marks what the benchmark does not define."
-)
 _CURVES_LEAD = "Each curve ends at the largest recall that the predictions reach; the number is the AP of the class."
 _TRAINING_LEAD = "Values over the optimiser step; a noisy series is drawn pale, with its moving average on top."
-_PICTURES_LEAD = "Click a picture to enlarge it."
-_FRAMES_LEAD = (
-    "Boxes that the metric counts: inside the range of their class, true ones with at least one LiDAR or radar point, "
-    "predicted ones with a score of at least {threshold:g}. A true box that none of them matches within 2 m is missed, "
-    "one of them that matches none is a false positive. Click an image to enlarge it; rest on a box to read it."
-)
+_NO_FRAMES = "No frames: images and points are read with the tables, and the ground truth came from a file of its own."
 
 
 def build_report(
-    *,
-    dataroot: str | Path,
-    version: str,
-    split: str,
+    truth: GroundTruth,
     submissions: Mapping[str, str | Path],
+    *,
     out: str | Path,
+    tables: NuScenesTables | None = None,
     scalars: Mapping[str, str | Path] | None = None,
     figures: Mapping[str, str | Path] | None = None,
     title: str = "3D detection on nuScenes",
-    worst: int = 4,
-    samples: int | Sequence[str] = 2,
-    score_threshold: float = 0.2,
-) -> Path:
+    request: FrameRequest | None = None,
+    draws: int = 1000,
+    workers: int = 1,
+    markdown: str | Path | None = None,
+    png: str | Path | None = None,
+) -> list[Path]:
     """Score submissions and write one self-contained HTML page about them.
 
     Args:
-        dataroot: folder that holds `<version>/`, `samples/` and `sweeps/`.
-        version: e.g. "v1.0-mini".
-        split: official or custom split that the submissions cover.
-        submissions: name -> results JSON; the first is the reference of the differences.
-        out: the HTML file; written under a temporary name and renamed.
+        truth: of the split that the submissions cover.
+        submissions: name -> results file; the first is the reference of the differences.
+        out: the HTML file; written under a temporary name and renamed, as all files are.
+        tables: where images and points are found; None for a page without frames, which says so.
         scalars: name -> scalars.jsonl of a training run; a submission's name gives the run its colour.
         figures: caption -> PNG or JPEG file to show on the page.
         title: heading of the page.
-        worst: at most so many of the frames that cost the best submission most (see `mistakes`).
-        samples: how many frames more, spread over the scenes, or their tokens.
-        score_threshold: pictures leave out predictions that score less; the metric sees them all.
+        request: which frames to show; the default of `FrameRequest` unless given.
+        draws: of scenes for the confidence intervals; 0 for none.
+        workers: processes that share the draws.
+        markdown: also write the numbers here, as Markdown.
+        png: also write the charts into this folder, as PNG.
 
     Returns:
-        The path written.
+        The paths written, the page first.
 
     Raises:
-        AqrError: no or too many names, or a threshold or count out of range.
-        DataError: tables, images, points, logs or figures are missing or broken, or a token is not in the split.
+        AqrError: no or too many names, or a number out of range.
+        DataError: images, points, logs or figures are missing or broken, or a token is not in the split.
         SubmissionError: a results file breaks the format or does not cover the split.
     """
     scalars = scalars or {}
+    request = FrameRequest() if request is None else request
     names = list(dict.fromkeys([*submissions, *scalars]))
     _check_names(submissions, names)
-    request = FrameRequest(worst, samples, score_threshold)
+    _check_paths(files=[out, *([] if markdown is None else [markdown])], folders=[] if png is None else [png])
     logs = {name: read_scalars(Path(path)) for name, path in scalars.items()}
     pictures = {caption: picture_uri(Path(path)) for caption, path in (figures or {}).items()}
-    truth = load_ground_truth(dataroot, version, split)
-    matches = {name: find_matches(truth, load_submission(path)) for name, path in submissions.items()}
-    metrics = {name: DetectionMetrics.from_matches(one) for name, one in matches.items()}
-    sections = [
-        Section("", "", headline_table(metrics)),
-        Section("Classes", _CLASSES_LEAD, class_table(metrics)),
-        Section("Precision over recall", _CURVES_LEAD, precision_recall(metrics)),
+    findings = find_out(truth, submissions, draws=draws, workers=workers)
+    parts = _number_parts(findings, [_NO_FRAMES] if request.shows_any and tables is None else [])
+    parts += _extra_parts(logs, pictures, names)
+    if request.shows_any and tables is not None:
+        parts.append(frame_part(request, tables, findings))
+    facts = (truth.name, f"{len(truth.tokens):,} samples")
+    written = [Path(out)]
+    _write(written[0], assemble(title, facts, parts, names))
+    if markdown is not None:
+        _write(Path(markdown), to_markdown(title, facts, parts))
+        written.append(Path(markdown))
+    if png is not None:
+        written += [save_png(figure, part.heading, Path(png)) for part in parts for figure in part.figures]
+    return written
+
+
+def _number_parts(findings: Findings, left_out: Sequence[str]) -> list[Part]:
+    """What follows from the submissions and the ground truth alone, below what else is left out."""
+    parts = [
+        summary_part(findings.metrics, [*findings.left_out, *left_out]),
+        class_part(findings.metrics),
     ]
+    if findings.intervals:
+        parts.append(interval_part(findings.intervals, findings.differences))
+    parts += [
+        Part("Precision over recall", _CURVES_LEAD, precision_recall(findings.metrics)),
+        breakdown_part(findings.breakdowns),
+        error_part(findings.errors),
+    ]
+    if findings.calibrations:
+        parts.append(calibration_part(findings.calibrations, list(findings.metrics)))
+    return parts
+
+
+def _extra_parts(
+    logs: Mapping[str, Mapping[str, Series]], pictures: Mapping[str, str], names: Sequence[str]
+) -> list[Part]:
+    """What was handed in beside the submissions."""
+    parts = []
     if logs:
         colors = {run: names.index(run) for run in logs}
-        sections.append(Section("Training", _TRAINING_LEAD, training(logs, colors)))
+        parts.append(Part("Training", _TRAINING_LEAD, [training(logs, colors)]))
     if pictures:
-        sections.append(Section("Pictures", _PICTURES_LEAD, gallery(pictures)))
-    if request:
-        best = max(metrics, key=lambda name: metrics[name].nd_score)
-        groups = frame_groups(request, NuScenesTables(dataroot, version), matches, best)
-        viewer = scene_viewer(groups, list(submissions), list(submissions).index(best))
-        sections.append(Section("Frames", _FRAMES_LEAD.format(threshold=score_threshold), viewer))
-    facts = (version, split, f"{len(truth.tokens):,} samples")
-    with replacing(out) as temporary:
-        temporary.write_text(assemble(title, facts, sections, names), encoding="utf-8")
-    return Path(out)
+        parts.append(Part("Pictures", "Click a picture to enlarge it.", html=gallery(pictures)))
+    return parts
+
+
+def _write(path: Path, text: str) -> None:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def _check_names(submissions: Mapping[str, str | Path], names: Sequence[str]) -> None:
@@ -110,3 +135,13 @@ def _check_names(submissions: Mapping[str, str | Path], names: Sequence[str]) ->
             f"{len(names)} submissions and runs are more than the {len(SUBMISSION_COLORS)} colours that can be told "
             "apart: write several reports."
         )
+
+
+def _check_paths(files: Sequence[str | Path], folders: Sequence[str | Path]) -> None:
+    """Found out now, not after the last submission."""
+    for path in files:
+        if Path(path).is_dir():
+            raise AqrError(f"{path} is a folder: name the file to write in it.")
+    for path in folders:
+        if Path(path).is_file():
+            raise AqrError(f"{path} is a file: name a folder for the PNG files.")

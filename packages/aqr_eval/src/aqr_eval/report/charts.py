@@ -28,7 +28,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """One axis: its range, the tick positions inside it, and the words beside it ('' for none)."""
+    """One axis: its range, the tick positions inside it, and its words ('' for none; a page's y axis shows none)."""
 
     low: float
     high: float

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
-from aqr_eval.report.charts import Axis, Line, line_chart
+from aqr_eval.report.charts import Axis, Line
+from aqr_eval.report.figures import Figure, LinePanel, submission_key
 from aqr_eval.report.scalars import Series, smooth, thin
 from aqr_eval.report.tables import number
 
@@ -40,34 +40,35 @@ _PANELS = (
 )
 
 
-def precision_recall(metrics: Mapping[str, DetectionMetrics]) -> str:
-    """One grid with every submission, averaged over the distances, where there are several; then one grid for each."""
-    blocks = []
+def precision_recall(metrics: Mapping[str, DetectionMetrics]) -> list[Figure]:
+    """All submissions, averaged over the distances, where there are several; then each at every distance."""
+    figures = []
     names = list(metrics)
     distances = next(iter(metrics.values())).config.dist_ths
     if len(names) > 1:
-        key = [(f"submission-{i}", name) for i, name in enumerate(names)]
-        blocks.append("<h3>Submissions compared, precision averaged over the four distances</h3>" + _key(key))
-        blocks.append(_grid([_compared(metrics, label, distances) for label in DETECTION_CLASSES]))
+        title = "Submissions compared, mean over the four distances"
+        panels = [_compared(metrics, label, distances) for label in DETECTION_CLASSES]
+        figures.append(Figure("precision_recall", title, submission_key(names), panels))
     for i, (name, one) in enumerate(metrics.items()):
         key = [(f"submission-{i} within-{j}", f"within {distance:g} m") for j, distance in enumerate(distances)]
-        heading = f"<h3>{escape(name)}, at each distance</h3>" if len(names) > 1 else ""
-        blocks.append(heading + _key(key) + _grid([_at_distances(one, i, c, distances) for c in DETECTION_CLASSES]))
-    return "".join(blocks)
+        title = f"{name}, at each distance" if len(names) > 1 else ""
+        panels = [_at_distances(one, i, label, distances) for label in DETECTION_CLASSES]
+        figures.append(Figure(f"precision_recall_{i + 1}" if title else "precision_recall", title, key, panels))
+    return figures
 
 
-def training(runs: Mapping[str, Mapping[str, Series]], colors: Mapping[str, int]) -> str:
+def training(runs: Mapping[str, Mapping[str, Series]], colors: Mapping[str, int]) -> Figure:
     """One panel per known scalar that any run logged; `colors` maps a run to the colour of its submission."""
     panels = []
     for panel in _PANELS:
         found = {run: series for run, log in runs.items() if (series := _find(log, panel.scalar)) is not None}
         if found:
             panels.append(_training_panel(panel, found, colors))
-    key = _key([(f"submission-{colors[run]}", run) for run in runs]) if len(runs) > 1 else ""
-    return f'{key}<div class="grid training">{"".join(panels)}</div>'
+    key = [(f"submission-{colors[run]}", run) for run in runs] if len(runs) > 1 else []
+    return Figure("training", "", key, panels, large=True)
 
 
-def _training_panel(panel: _Panel, runs: Mapping[str, Series], colors: Mapping[str, int]) -> str:
+def _training_panel(panel: _Panel, runs: Mapping[str, Series], colors: Mapping[str, int]) -> LinePanel:
     lines: list[Line] = []
     shown = [np.zeros(1)] if panel.from_zero else []
     last = []
@@ -84,26 +85,25 @@ def _training_panel(panel: _Panel, runs: Mapping[str, Series], colors: Mapping[s
     last_step = max(float(line.x[-1]) for line in lines) or 1.0
     ticks = Axis.around(np.array([0.0, last_step])).ticks
     x = Axis(0.0, last_step, tuple(tick for tick in ticks if tick <= last_step), "step")
-    chart = line_chart(lines, x, Axis.around(np.concatenate(shown)), title=panel.heading, width=400, height=220)
-    return _figure(panel.heading, "last " + " / ".join(last), chart)
+    return LinePanel(panel.heading, "last " + " / ".join(last), lines, x, Axis.around(np.concatenate(shown)))
 
 
-def _compared(metrics: Mapping[str, DetectionMetrics], label: str, distances: Sequence[float]) -> str:
+def _compared(metrics: Mapping[str, DetectionMetrics], label: str, distances: Sequence[float]) -> LinePanel:
     lines = []
     for i, one in enumerate(metrics.values()):
         curves = [one.curves[label, distance] for distance in distances]
         precision = np.mean([curve.precision for curve in curves], axis=0)
         lines.append(_reached(curves[0].recall, precision, f"submission-{i}"))
     aps = " / ".join(number(one.mean_dist_aps[label]) for one in metrics.values())
-    return _recall_panel(label, aps, lines)
+    return _recall_panel(label, f"AP {aps}", lines)
 
 
-def _at_distances(metrics: DetectionMetrics, index: int, label: str, distances: Sequence[float]) -> str:
+def _at_distances(metrics: DetectionMetrics, index: int, label: str, distances: Sequence[float]) -> LinePanel:
     lines = []
     for j, distance in enumerate(distances):
         curve = metrics.curves[label, distance]
         lines.append(_reached(curve.recall, curve.precision, f"submission-{index} within-{j}"))
-    return _recall_panel(label, number(metrics.mean_dist_aps[label]), lines)
+    return _recall_panel(label, f"AP {number(metrics.mean_dist_aps[label])}", lines)
 
 
 def _reached(recall: Array, precision: Array, css: str) -> Line:
@@ -112,23 +112,8 @@ def _reached(recall: Array, precision: Array, css: str) -> Line:
     return Line(recall[:end], precision[:end], css)
 
 
-def _recall_panel(label: str, note: str, lines: Sequence[Line]) -> str:
-    heading = label.replace("_", " ")
-    chart = line_chart(lines, Axis(0, 1, _UNIT, "recall"), Axis(0, 1, _UNIT), title=f"Precision over recall, {heading}")
-    return _figure(heading, note, chart)
-
-
-def _figure(heading: str, note: str, chart: str) -> str:
-    return f"<figure><figcaption>{escape(heading)}<span>{escape(note)}</span></figcaption>{chart}</figure>"
-
-
-def _grid(panels: Sequence[str]) -> str:
-    return f'<div class="grid">{"".join(panels)}</div>'
-
-
-def _key(entries: Sequence[tuple[str, str]]) -> str:
-    items = (f'<li><i class="stroke {css}"></i>{escape(text)}</li>' for css, text in entries)
-    return f'<ul class="key">{"".join(items)}</ul>'
+def _recall_panel(label: str, note: str, lines: Sequence[Line]) -> LinePanel:
+    return LinePanel(label.replace("_", " "), note, lines, Axis(0, 1, _UNIT, "recall"), Axis(0, 1, _UNIT, "precision"))
 
 
 def _find(log: Mapping[str, Series], scalar: str) -> Series | None:

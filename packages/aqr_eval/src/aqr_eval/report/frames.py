@@ -15,10 +15,18 @@ from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.nuscenes.errors import AqrError, DataError
 from aqr_eval.nuscenes.tables import NuScenesTables
 from aqr_eval.report.boxes import DrawnBoxes, Layer
+from aqr_eval.report.findings import Findings
 from aqr_eval.report.mistakes import Mistakes, find_mistakes, worst_samples
-from aqr_eval.report.page import FrameGroup
+from aqr_eval.report.page import FrameGroup, scene_viewer
+from aqr_eval.report.parts import Part
 from aqr_eval.report.scene import find_keyframe, scene_block, spread
 
+_FRAMES_LEAD = (
+    "Boxes that the metric counts: inside the range of their class, true ones with at least one LiDAR or radar point, "
+    "predicted ones with a score of at least {threshold:g}. A true box that none of them matches within 2 m is "
+    "missed, one of them that matches none is a false positive. Click an image to enlarge it; rest on a box to read "
+    "it."
+)
 _WORST_LEAD = (
     "The frames that cost {name} most. Of its mistakes, at scores of at least {threshold:g} and within 2 m, missed "
     "true boxes count 1, false positives their score, each divided by the true boxes of the class in the split."
@@ -51,24 +59,33 @@ class FrameRequest:
         if not 0 <= self.threshold <= 1:
             raise AqrError(f"score_threshold = {self.threshold} is no confidence: give a number from 0 to 1.")
 
-    def __bool__(self) -> bool:
+    @property
+    def shows_any(self) -> bool:
+        """Whether any frame is asked for."""
         return bool(self.worst or self.samples)
 
 
-def frame_groups(
-    request: FrameRequest, tables: NuScenesTables, matches: Mapping[str, Matches], best: str
-) -> list[FrameGroup]:
-    """The groups with at least one frame.
+def frame_part(request: FrameRequest, tables: NuScenesTables, findings: Findings) -> Part:
+    """The frames asked for.
 
     Args:
         request: which frames.
         tables: of the dataset, for images and points.
-        matches: submission -> its matches, in the order of the page.
-        best: the submission whose worst frames are meant.
+        findings: the submissions; the worst frames are those of the best one, which is shown first.
 
     Raises:
         DataError: a token is not in the split, or an image or point file is missing or damaged.
     """
+    names = list(findings.metrics)
+    groups = _groups(request, tables, findings.matches, findings.best)
+    viewer = scene_viewer(groups, names, names.index(findings.best))
+    return Part("Frames", _FRAMES_LEAD.format(threshold=request.threshold), html=viewer)
+
+
+def _groups(
+    request: FrameRequest, tables: NuScenesTables, matches: Mapping[str, Matches], best: str
+) -> list[FrameGroup]:
+    """The groups with at least one frame."""
     tokens = matches[best].truth.tokens
     mistakes = {name: find_mistakes(one, request.threshold) for name, one in matches.items()}
     worst = [tokens[sample] for sample in worst_samples(mistakes[best], request.worst)]

@@ -8,15 +8,7 @@ from html import escape
 from importlib.resources import files
 
 from aqr_eval.report.colors import css_variables
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A heading, one sentence below it ('' for none), and finished HTML."""
-
-    heading: str
-    lead: str
-    body: str
+from aqr_eval.report.parts import Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,23 +23,23 @@ class FrameGroup:
 _KINDS = {"predicted": "predicted, solid", "true": "true, dashed", "mistake": "mistakes marked"}  # layer -> its switch
 
 
-def assemble(title: str, facts: Sequence[str], sections: Sequence[Section], submissions: Sequence[str]) -> str:
+def assemble(title: str, facts: Sequence[str], parts: Sequence[Part], submissions: Sequence[str]) -> str:
     """The complete HTML document.
 
     Args:
         title: heading of the page, plain text.
         facts: short plain-text phrases below it.
-        sections: in order; an empty heading puts the body straight below the facts.
+        parts: in order; an empty heading puts the body straight below the facts.
         submissions: names in order, for the rules that show one submission's layer at a time.
     """
     style = files(__package__).joinpath("style.css").read_text(encoding="utf-8")
-    body = "".join(_section(section) for section in sections)
+    body = "".join(map(_section, parts))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{escape(title)}</title><style>{css_variables()}\n{style}{_layer_rules(len(submissions))}</style></head>"
         f"<body><header><h1>{escape(title)}</h1><p>{' · '.join(escape(fact) for fact in facts)}</p></header>"
-        f"{_contents(sections)}"
+        f"{_contents(parts)}"
         f"<main>{body}</main></body></html>\n"
     )
 
@@ -79,16 +71,16 @@ def slug(heading: str) -> str:
     return "-".join("".join(letter if letter.isalnum() else " " for letter in heading.lower()).split())
 
 
-def _contents(sections: Sequence[Section]) -> str:
+def _contents(parts: Sequence[Part]) -> str:
     """Links to the sections, where there are several."""
-    links = [f'<a href="#{slug(one.heading)}">{escape(one.heading)}</a>' for one in sections if one.heading]
+    links = [f'<a href="#{slug(one.heading)}">{escape(one.heading)}</a>' for one in parts if one.heading]
     return f'<nav aria-label="Sections">{"".join(links)}</nav>' if len(links) > 1 else ""
 
 
-def _section(section: Section) -> str:
-    heading = f'<h2 id="{slug(section.heading)}">{escape(section.heading)}</h2>' if section.heading else ""
-    lead = f"<p>{escape(section.lead)}</p>" if section.lead else ""
-    return f"<section>{heading}{lead}{section.body}</section>"
+def _section(part: Part) -> str:
+    heading = f'<h2 id="{slug(part.heading)}">{escape(part.heading)}</h2>' if part.heading else ""
+    lead = f"<p>{escape(part.lead)}</p>" if part.lead else ""
+    return f"<section>{heading}{lead}{part.to_html()}</section>"
 
 
 def _layer_rules(count: int) -> str:
