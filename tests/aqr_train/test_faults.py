@@ -1,4 +1,4 @@
-"""The suites meet every shipped config: each cell strikes the sensors that the config loads, or says that it has none."""
+"""The suites meet every kind of config: a cell strikes the sensors that it loads, or says that there are none."""
 
 from __future__ import annotations
 
