@@ -11,8 +11,13 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from aqr_eval import Submission, load_submission, write_submission
+from aqr_eval.box_columns import box_columns
 from aqr_eval.boxes import Boxes
+from aqr_eval.columns_file import write_columns
+from aqr_eval.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES
 from aqr_eval.nuscenes.errors import SubmissionError
+
+FACTS = {"tokens": ["a"], "meta": {}, "classes": DETECTION_CLASSES, "attributes": ATTRIBUTES}
 
 
 def _submission(count=40, seed=0):
@@ -115,4 +120,17 @@ def test_at_most_500_boxes(tmp_path):
     boxes = Boxes.concatenate([_submission(40).boxes] * 13)
     crowded = Submission(("a",), boxes.with_sample(np.zeros(520, np.int64)), {})
     with pytest.raises(SubmissionError, match="sample 'a' has 520 boxes, the limit is 500"):
-        load_submission(write_submission(tmp_path / "s.safetensors", crowded))
+        write_submission(tmp_path / "s.json", crowded)
+    write_columns(tmp_path / "s.safetensors", "submission", box_columns(crowded.boxes), FACTS)
+    with pytest.raises(SubmissionError, match="sample 'a' has 520 boxes, the limit is 500"):
+        load_submission(tmp_path / "s.safetensors")
+
+
+@pytest.mark.parametrize("name", ["s.json", "s.safetensors"])
+def test_what_no_reader_takes_is_not_written(tmp_path, name):
+    broken = _submission()
+    broken.boxes.rotation_wxyz[7, 2] = np.nan
+    token = broken.tokens[broken.boxes.sample[7]]
+    with pytest.raises(SubmissionError, match=f"The submission: sample '{token}' has a box whose rotation holds nan"):
+        write_submission(tmp_path / name, broken)
+    assert not list(tmp_path.iterdir())

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+import tracemalloc
 
 import pytest
 
@@ -85,6 +86,7 @@ def test_at_most_500_boxes(tmp_path):
     [
         ("[]", "holds no JSON object"),
         ('{"meta": {}, "results": {"a": []', "breaks off"),
+        ('{"meta": {}, "results": {"a": [], "bc": [{"sample_token": "bc", "trans', "in sample 'bc' "),
         ('{"meta": {}, "results": {"a": [], "a": []}}', "sample 'a' appears twice"),
         ('{"meta": {}, "results": {"a": {}}}', "where a list of boxes belongs"),
         ('{"meta": {}, "results": []}', "must map sample tokens"),
@@ -115,10 +117,24 @@ def test_the_fault_is_found_behind_sound_boxes(tmp_path):
         load_submission(path)
 
 
+@pytest.mark.parametrize("hostile", ["[1.5, " * 2_000_000, "[" * 9_000_000, '["' + "x" * 9_000_000])
+def test_hostile_values_take_bounded_memory(tmp_path, hostile):
+    path = tmp_path / "results.json"
+    path.write_text('{"meta": {}, "results": {"a": ' + hostile)
+    tracemalloc.start()
+    with pytest.raises(SubmissionError, match="in sample 'a' .a value of more than 4194304 characters"):
+        load_submission(path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 200e6
+
+
 def test_a_value_without_end_is_given_up_early(tmp_path, monkeypatch):
     monkeypatch.setattr(json_stream, "_LONGEST_VALUE_CHARS", 1 << 16)
     monkeypatch.setattr(json_stream, "_CHUNK_CHARS", 1 << 10)
     path = tmp_path / "results.json"
     path.write_text('{"meta": {}, "results": {"a": [' + "[1, 2, 3], " * 100_000)
-    with pytest.raises(SubmissionError, match=r"after 30 characters \(a value of more than 65536 characters\)"):
+    with pytest.raises(
+        SubmissionError, match=r"after 30 characters, in sample 'a' \(a value of more than 65536 characters\)"
+    ):
         load_submission(path)

@@ -12,7 +12,7 @@ from typing import Any
 from aqr_eval.nuscenes.errors import AqrError
 
 _CHUNK_CHARS = 1 << 20
-_LONGEST_VALUE_CHARS = 1 << 24  # neither a syntax error nor a hostile file may fill the memory
+_LONGEST_VALUE_CHARS = 1 << 22  # neither a syntax error nor a hostile file may fill the memory
 _LONGEST_ENDING_CHARS = 64  # what of an ending may lie before the end of a chunk
 _SPACE = re.compile(r"[ \t\n\r]*")
 
@@ -28,6 +28,7 @@ class JsonStream:
     def __init__(self, path: Path, error: type[AqrError]) -> None:
         self._path = path
         self._error = error
+        self.inside = ""  # what the caller is reading, for messages, e.g. "sample 'x'"
         self._decode = json.JSONDecoder().raw_decode
         self._file = path.open(encoding="utf-8")
         self._buffer = ""
@@ -140,8 +141,9 @@ class JsonStream:
         return True
 
     def _broken(self, reason: str) -> AqrError:
-        place = self._passed + self._position
+        inside = f", in {self.inside}" if self.inside else ""
         return self._error(
-            f"{self._path} breaks off or is not valid JSON after {place} characters ({reason}): "
+            f"{self._path} breaks off or is not valid JSON after {self._passed + self._position} characters{inside} "
+            f"({reason}): "
             f"the copy is incomplete or was edited, so write or copy it again."
         )

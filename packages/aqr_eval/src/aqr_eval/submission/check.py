@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import numpy as np
 
+from aqr_eval.nuscenes.classes import MAX_BOXES_PER_SAMPLE
 from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.submission.submission import Submission
 
 
 def check_boxes(submission: Submission) -> None:
-    """Refuses numbers that are not finite.
+    """Refuses numbers that are not finite, and too many boxes in a sample.
 
     Raises:
         SubmissionError: names the sample and the field; only velocities may be NaN.
     """
     boxes, tokens = submission.boxes, submission.tokens
+    count = np.bincount(boxes.sample, minlength=1)
+    if count.max() > MAX_BOXES_PER_SAMPLE:
+        raise SubmissionError(
+            f"{submission.source}: sample {tokens[count.argmax()]!r} has {count.max()} boxes, the limit is "
+            f"{MAX_BOXES_PER_SAMPLE}: keep the highest scores."
+        )
     columns = {
         "translation": boxes.translation,
         "size": boxes.size_wlh,

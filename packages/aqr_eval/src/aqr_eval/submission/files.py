@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
-import numpy as np
-
 from aqr_eval.box_columns import box_columns, read_boxes
 from aqr_eval.columns_file import ColumnsFile, is_columns_file, write_columns
-from aqr_eval.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES, MAX_BOXES_PER_SAMPLE
+from aqr_eval.nuscenes.classes import ATTRIBUTES, DETECTION_CLASSES
 from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.submission.check import check_boxes
 from aqr_eval.submission.json_reader import read_json
@@ -37,8 +35,12 @@ def write_submission(path: str | Path, submission: Submission) -> Path:
     """Writes a submission, as columns where the name ends in `.safetensors`, else as nuScenes results JSON.
 
     An interrupted run leaves no partial file.
+
+    Raises:
+        SubmissionError: a number is not finite or a sample has more than 500 boxes; nothing is written.
     """
     path = Path(path)
+    check_boxes(submission)
     if path.suffix == COLUMNS_SUFFIX:
         facts = {
             "tokens": submission.tokens,
@@ -66,11 +68,5 @@ def _read_columns(path: Path) -> Submission:
     submission = Submission(
         tuple(tokens), read_boxes(file, len(tokens), SubmissionError), file.fact("meta", dict), source=str(path)
     )
-    count = np.bincount(submission.boxes.sample, minlength=len(tokens))
-    if len(count) and count.max() > MAX_BOXES_PER_SAMPLE:
-        raise SubmissionError(
-            f"{path}: sample {tokens[count.argmax()]!r} has {count.max()} boxes, the limit is {MAX_BOXES_PER_SAMPLE}: "
-            "keep the highest scores."
-        )
     check_boxes(submission)
     return submission

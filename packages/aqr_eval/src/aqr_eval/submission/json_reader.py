@@ -55,7 +55,8 @@ def _read_results(stream: JsonStream, path: Path) -> dict[str, SampleBoxes]:
         raise SubmissionError(f"{path}: 'results' must map sample tokens to lists of boxes.")
     boxes: dict[str, SampleBoxes] = {}
     for token in stream.object_keys():
-        where = f"{path}: sample {token!r}"
+        stream.inside = f"sample {token!r}"
+        where = f"{path}: {stream.inside}"
         if token in boxes:
             raise SubmissionError(f"{where} appears twice in 'results': merge its boxes into one list.")
         found = boxes[token] = _read_sample(stream, token, where)
@@ -63,6 +64,7 @@ def _read_results(stream: JsonStream, path: Path) -> dict[str, SampleBoxes]:
             raise SubmissionError(
                 f"{where} has {len(found.label)} boxes, the limit is {MAX_BOXES_PER_SAMPLE}: keep the highest scores."
             )
+    stream.inside = ""
     return boxes
 
 
