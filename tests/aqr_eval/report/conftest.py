@@ -67,6 +67,15 @@ def build(dataroot: Path, submissions: dict[str, Path], tmp_path: Path) -> Calla
 
 
 @pytest.fixture
+def scalars(tmp_path: Path) -> Path:
+    """A training log of 80 steps."""
+    log = tmp_path / "scalars.jsonl"
+    lines = (f'{{"step": {step}, "train/loss": {5 - step / 100}, "val/mAP": 0.25}}\n' for step in range(10, 90))
+    log.write_text("".join(lines))
+    return log
+
+
+@pytest.fixture
 def faulty(submissions: dict[str, Path]) -> Path:
     """`good`, but the car of s1 stands 5 m too far to the left: a missed box and a false positive of score 0.875."""
     content = json.loads(submissions["good"].read_text())

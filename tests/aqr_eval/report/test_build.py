@@ -50,14 +50,6 @@ def outline(page: str) -> Outline:
     return parser
 
 
-@pytest.fixture
-def scalars(tmp_path):
-    log = tmp_path / "scalars.jsonl"
-    lines = (f'{{"step": {step}, "train/loss": {5 - step / 100}, "val/mAP": 0.25}}\n' for step in range(10, 90))
-    log.write_text("".join(lines))
-    return log
-
-
 def test_page_is_whole_and_stands_alone(build, scalars):
     page = build(scalars={"good": scalars}, title="Good & <empty>")
     parsed = outline(page)

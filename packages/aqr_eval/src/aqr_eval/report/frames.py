@@ -28,10 +28,11 @@ _FRAMES_LEAD = (
     "it."
 )
 _WORST_LEAD = (
-    "The frames that cost {name} most. Of its mistakes, at scores of at least {threshold:g} and within 2 m, missed "
-    "true boxes count 1, false positives their score, each divided by the true boxes of the class in the split."
+    "What costs {name} most: the worst frame of every scene first. Of its mistakes, at scores of at least "
+    "{threshold:g} and within 2 m, missed true boxes count 1 and false positives their score, each divided by the "
+    "true boxes of the class in the split; the sum is the cost."
 )
-_SAMPLES_LEAD = "Spread over the scenes, whatever was found in them."
+_SAMPLES_LEAD = "Whatever was found in them."
 _CHOSEN_LEAD = "Asked for by their tokens."
 
 
@@ -86,9 +87,10 @@ def _groups(
     request: FrameRequest, tables: NuScenesTables, matches: Mapping[str, Matches], best: str
 ) -> list[FrameGroup]:
     """The groups with at least one frame."""
-    tokens = matches[best].truth.tokens
+    truth = matches[best].truth
+    tokens = truth.tokens
     mistakes = {name: find_mistakes(one, request.threshold) for name, one in matches.items()}
-    worst = [tokens[sample] for sample in worst_samples(mistakes[best], request.worst)]
+    worst = [tokens[sample] for sample in worst_samples(mistakes[best], truth.scenes, request.worst)]
     if isinstance(request.samples, int):
         others = [token for token in _in_scenes(tables, tokens) if token not in worst]
         groups = [("Spread over the scenes", _SAMPLES_LEAD, spread(others, request.samples))]

@@ -12,6 +12,8 @@ A class without true boxes costs nothing: no average precision is lost on it.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +68,21 @@ def find_mistakes(matches: Matches, threshold: float) -> Mistakes:
     )
 
 
-def worst_samples(mistakes: Mistakes, count: int) -> list[int]:
-    """At most `count` samples by falling cost, of equals the earlier one; frames without cost are left out."""
-    order = np.argsort(-mistakes.cost, kind="stable")[:count]
-    return [int(sample) for sample in order if mistakes.cost[sample] > 0]
+def worst_samples(mistakes: Mistakes, scenes: Sequence[str], count: int) -> list[int]:
+    """At most `count` samples with a cost: the worst of every scene by falling cost, then the second worst, and so on.
+
+    Neighbours in time show the same objects, so a scene speaks again only when all others have spoken.
+
+    Args:
+        mistakes: of a submission.
+        scenes: (S,) names; empty where they are unknown and all samples count as one scene.
+        count: how many.
+    """
+    order = np.argsort(-mistakes.cost, kind="stable")
+    shown: Counter[str] = Counter()
+    turns: list[tuple[int, int, int]] = []
+    for sample in order[mistakes.cost[order] > 0].tolist():
+        scene = scenes[sample] if scenes else ""
+        turns.append((shown[scene], len(turns), sample))
+        shown[scene] += 1
+    return [sample for _, _, sample in sorted(turns)[:count]]

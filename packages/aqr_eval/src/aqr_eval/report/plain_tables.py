@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from aqr_eval.markdown import markdown_table
+
 
 @dataclass(frozen=True, slots=True)
 class PlainTable:
@@ -36,12 +38,10 @@ class PlainTable:
 
     def to_markdown(self) -> str:
         """A table as GitHub reads it, below its title in bold."""
-        rule = ["---", *["---:"] * (len(self.head) - 1)]
-        cells = ([_quoted(cell) for cell in row] for row in (self.head, rule, *self.rows))
-        lines = "\n".join(f"| {' | '.join(row)} |" for row in cells)
-        return f"**{_quoted(self.title)}**\n\n{lines}" if self.title else lines
+        table = markdown_table(list(map(_quoted, self.head)), [list(map(_quoted, row)) for row in self.rows])
+        return f"**{_quoted(self.title)}**\n\n{table}" if self.title else table
 
 
 def _quoted(text: str) -> str:
-    """Text that Markdown shows as it is."""
-    return "".join(f"\\{letter}" if letter in r"\|*_`<[" else letter for letter in text)
+    """Text that Markdown shows as it is; the table itself takes care of bars."""
+    return "".join(f"\\{letter}" if letter in r"\*_`<[" else letter for letter in text)
