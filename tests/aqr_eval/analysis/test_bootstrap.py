@@ -50,11 +50,11 @@ def numbers(metrics: DetectionMetrics) -> dict[str, float]:
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.lists(st.integers(0, 4), min_size=4, max_size=4).filter(any), st.integers(1, 60))
-def test_weights_are_copies_of_scenes(crowd, weight: list[int], kept: int) -> None:
+@given(st.lists(st.integers(0, 4), min_size=4, max_size=4).filter(any), st.integers(1, 60), st.sampled_from([0, -0.5]))
+def test_weights_are_copies_of_scenes(crowd, weight: list[int], kept: int, shift: float) -> None:
     truth, submission = crowd
     few = submission.boxes.select(np.arange(len(submission.boxes)) % 60 < kept)  # classes of few and of no matches too
-    submission = replace(submission, boxes=few)
+    submission = replace(submission, boxes=replace(few, score=few.score + shift))
     drawn = resample(find_matches(truth, submission), np.array([weight])).drawn
     expected = numbers(evaluate(*copied(truth, submission, weight)))
     assert {name: values[0] for name, values in drawn.items()} == pytest.approx(expected, abs=1e-9)
