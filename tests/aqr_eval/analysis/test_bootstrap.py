@@ -129,3 +129,5 @@ def test_what_cannot_be_drawn_is_said(crowd) -> None:
         draw_scenes(replace(truth, scenes=("s",) * 12, name="val"))
     with pytest.raises(DataError, match="0 draws give no interval"):
         draw_scenes(truth, 0)
+    with pytest.raises(DataError, match="-1 cannot seed the draws"):
+        draw_scenes(truth, seed=-1)

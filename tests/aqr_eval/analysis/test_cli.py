@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from aqr_eval import Submission
 from aqr_eval.cli import main
 from aqr_eval.ground_truth import write_ground_truth
 from aqr_eval.submission import write_submission
@@ -62,6 +63,18 @@ def _bins(written: dict) -> list[dict]:
 def test_a_part_alone(files: list[str], tmp_path: Path, part: str) -> None:
     written = written_by([*files, "--only", part, "--draws", "5"], tmp_path / "a.json")
     assert [name for name in PARTS if name in written] == [part]
+
+
+def test_tables_know_the_cameras(
+    tiny_dataroot: Path, make_boxes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = make_boxes({"sample": [0], "translation": [[10.0, 5.0, 1.0]], "detection_score": [0.5]})
+    write_submission(tmp_path / "ours.json", Submission(("t0", "t1", "t2"), found, {}))
+    split = ["--dataroot", str(tiny_dataroot), "--version", "v1.0-mini", "--split", "mini_val"]
+    written = written_by([str(tmp_path / "ours.json"), *split], tmp_path / "a.json")
+    screen = capsys.readouterr().out
+    assert "camera" not in written["breakdown"]["unknown"] and "No intervals: mini_val of v1.0-mini has one" in screen
+    assert [group["label"] for group in written["breakdown"]["groups"]["visibility"]] == ["80-100 %"]
 
 
 def test_what_cannot_be_had_is_said_or_refused_if_it_was_asked_for(

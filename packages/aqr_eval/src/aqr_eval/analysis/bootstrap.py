@@ -98,8 +98,10 @@ def draw_scenes(truth: GroundTruth, draws: int = DRAWS, seed: int = 0) -> NDArra
     """(draws, scenes) how often each scene is in each draw; the scenes by name, ascending.
 
     Raises:
-        DataError: the truth does not name its scenes, has fewer than two, or `draws` is below 1.
+        DataError: the truth does not name its scenes, has fewer than two, `draws` is below 1, or `seed` below 0.
     """
+    if seed < 0:
+        raise DataError(f"{seed} cannot seed the draws: give a whole number from 0.")
     if draws < 1:
         raise DataError(f"{draws} draws give no interval: take at least 1, better {DRAWS}.")
     if not truth.scenes:
