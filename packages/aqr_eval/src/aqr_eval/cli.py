@@ -18,6 +18,7 @@ VERBS = {
     "validate": ("aqr_eval.commands.validate", "check a submission, and its samples if a ground truth is given"),
     "compare": ("aqr_eval.compare.cli", "several models, under one condition or several, in one table"),
     "analyze": ("aqr_eval.analysis.cli", "parts, intervals, mistakes and calibration of one submission"),
+    "robustness": ("aqr_eval.robustness.cli", "runs of `aqr robustness`: one as a table, several against the first"),
     "report": ("aqr_eval.report.cli", "one self-contained HTML page: scores, curves, boxes over images"),
     "prepare": ("aqr_eval.commands.prepare", "write the ground truth of a split as one file"),
     "benchmark": ("aqr_eval.benchmark.cli", "how long an evaluation takes, beside the devkit where it is installed"),
