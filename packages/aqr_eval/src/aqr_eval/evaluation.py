@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -67,7 +68,7 @@ def evaluate_files(
     Raises:
         SubmissionError: of the first file in order that has a fault; see `load_submission` and `evaluate`.
     """
-    score = partial(_evaluate_file, gt, config, strict)
+    score = partial(_evaluate_file, replace(gt, cameras=None), config, strict)  # whose poses no process needs
     workers = min(len(paths), workers or available_cores())
     if workers <= 1:
         return [score(path) for path in paths]
