@@ -25,7 +25,7 @@ from aqr_train.benchmarks.parts import Mark
 from aqr_train.blanking import without_sensor
 from aqr_train.checkpoints import find_checkpoint
 from aqr_train.precision import autocast
-from aqr_train.prediction import Progress, predict
+from aqr_train.prediction import Note, Progress, predict
 from aqr_train.processes import end_processes, start_accelerator
 from aqr_train.settings import DataSettings, TrainSettings, read_section
 
@@ -44,6 +44,8 @@ class Inference:
         precision: of the forward pass.
         entry: the dataset as a config names it.
         open_dataset: such an entry -> its dataset in test mode.
+        config: resolved.
+        checkpoint: folder or file of the weights.
         without: the sensor that the dataset blanks, if any.
     """
 
@@ -55,6 +57,8 @@ class Inference:
     precision: str
     entry: Mapping[str, Any]
     open_dataset: Callable[[Mapping[str, Any]], Any]
+    config: Mapping[str, Any]
+    checkpoint: Path
     without: str | None = None
 
     @property
@@ -85,7 +89,12 @@ class Inference:
         """The same model on the same split without one of `blanking.SENSORS`."""
         return replace(self.on(without_sensor(self.entry, sensor)), without=sensor)
 
-    def predict(self, progress: Progress | None = None, mark: Mark = lambda stage: None) -> Submission | None:
+    def predict(
+        self,
+        progress: Progress | None = None,
+        mark: Mark = lambda stage: None,
+        note: Note = lambda batch: None,
+    ) -> Submission | None:
         """The detections of the dataset on the main process, None on the others; see `prediction.predict`."""
         return predict(
             self.model,
@@ -98,6 +107,7 @@ class Inference:
             without=self.without,
             progress=progress if self.is_main else None,
             mark=mark,
+            note=note,
         )
 
     def end(self) -> None:
@@ -152,6 +162,8 @@ def open_run(arguments: argparse.Namespace) -> Inference:
         settings.precision,
         entry,
         open_dataset,
+        config,
+        checkpoint,
         arguments.without,
     )
 

@@ -21,6 +21,7 @@ from aqr_train.loader import Collate, SampleSource, load_batches
 from aqr_train.precision import autocast
 
 Progress = Callable[[int, int], None]  # samples done by all processes, samples of the dataset
+Note = Callable[[Batch], None]
 
 WAIT, TO_DEVICE, TO_GLOBAL = "waiting for data", "to the device", "to host and global frame"
 
@@ -52,6 +53,7 @@ def predict(
     without: str | None = None,
     progress: Progress | None = None,
     mark: Mark = lambda stage: None,
+    note: Note = lambda batch: None,
 ) -> Submission | None:
     """Run `model.predict` over every sample once.
 
@@ -69,6 +71,7 @@ def predict(
         without: the sensor that the dataset blanks, which `meta` counts as not used.
         progress: told after each batch of this process.
         mark: told when a stage ends: `WAIT`, `TO_DEVICE`, `REST` (the model) and, last of a batch, `TO_GLOBAL`.
+        note: shown each batch of this process as it was loaded.
 
     Returns:
         All samples in the dataset's order, on the main process; None on the others.
@@ -82,6 +85,7 @@ def predict(
         loader = load_batches(dataset, batches, collate, num_workers)
         for batch_indices, loaded in zip(batches, loader, strict=True):
             mark(WAIT)
+            note(loaded)
             batch = loaded.to(accelerator.device)
             mark(TO_DEVICE)
             detections = detector.predict(batch)

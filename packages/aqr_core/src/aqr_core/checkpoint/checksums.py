@@ -12,7 +12,7 @@ _BINARY = (".safetensors", ".pt")  # text may be edited by hand, and says itself
 def write_checksums(folder: Path) -> None:
     """List the binary files of a folder in the format that `sha256sum --check` reads."""
     files = sorted(path for path in folder.rglob("*") if path.suffix in _BINARY)
-    lines = [f"{_sha256(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
+    lines = [f"{sha256_of(path)}  {path.relative_to(folder).as_posix()}\n" for path in files]
     (folder / SUMS).write_text("".join(lines), encoding="utf-8")
 
 
@@ -33,12 +33,13 @@ def find_damage(folder: Path, only: str | None = None) -> str | None:
         file = folder / name
         if not file.is_file():
             return f"{file} is missing"
-        if _sha256(file) != checksum:
+        if sha256_of(file) != checksum:
             return f"{file} is damaged (its checksum is not the one in {SUMS})"
     return None
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, in hexadecimal digits."""
     digest = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while block := file.read(1 << 20):

@@ -36,11 +36,12 @@ class Bars:
     def show(self, name: str, done: int, total: int) -> None:
         """Set one bar."""
         if not self._progress.console.is_terminal:
-            self._heartbeats.setdefault(name, Heartbeat(self._say, name, self._unit))(done, total)
+            self._heartbeats.setdefault(name, Heartbeat(self.say, name, self._unit))(done, total)
             return
         if name not in self._tasks:
             self._tasks[name] = self._progress.add_task(name, total=total)
         self._progress.update(self._tasks[name], completed=done, total=total)
 
-    def _say(self, line: str) -> None:
+    def say(self, line: str) -> None:
+        """Write a line above the bars."""
         self._progress.console.print(line, highlight=False, markup=False, soft_wrap=True)
