@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from aqr_eval import DetectionMetrics
+from aqr_eval import DetectionMetrics, evaluate
 from aqr_eval.analysis import Group, break_down
 from aqr_eval.analysis.properties import PROPERTIES
 from aqr_eval.evaluation import find_matches
@@ -111,6 +111,15 @@ def test_scenes_are_told_by_whole_words(crowd) -> None:
     assert by_scene["night"].true_boxes < of_scene[0] and by_scene["rain"].true_boxes < of_scene[0] + of_scene[2]
     untold = replace(truth, descriptions={"scene-0": "Night, rain"})
     assert list(groups(find_matches(untold, submission), "scene")) == ["night", "rain"]
+
+
+@pytest.mark.parametrize(("label", "scenes"), [("night", ["scene-0"]), ("rain", ["scene-0", "scene-2"])])
+def test_a_group_of_scenes_is_an_evaluation_of_these_scenes(crowd, label: str, scenes: list[str]) -> None:
+    truth, submission = crowd
+    group = groups(find_matches(truth, submission), "scene")[label]
+    alone = evaluate(truth.subset(scenes=scenes), submission)
+    assert (group.mean_ap, group.nds) == pytest.approx((alone.mean_ap, alone.nd_score), abs=1e-12)
+    assert group.tp_errors == pytest.approx(alone.tp_errors, abs=1e-12)
 
 
 def test_a_box_between_two_cameras_belongs_to_both(make_matches) -> None:

@@ -140,13 +140,12 @@ def _curve(
     start = below + false == 0  # no prediction yet: the curve begins at the first match
     share = (_RECALL - below / num_gt) * num_gt
     reached = found[-1] / num_gt >= _RECALL
-    precision, confidence = (
-        np.where(reached, np.where(start, high, low + (high - low) * share), 0.0)
-        for low, high in (
-            (below / np.maximum(below + false, 1), (below + 1) / (below + 1 + false)),
-            (lower, upper),
-        )
-    )
+
+    def between(low: NDArray[np.float64], high: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.where(reached, np.where(start, high, low + (high - low) * share), 0.0)
+
+    precision = between(below / np.maximum(below + false, 1), (below + 1) / (below + 1 + false))
+    confidence = between(lower, upper)
     means = {error: _NOTHING for error in TP_ERRORS} | _mean_errors(hits, copies, found, confidence)
     return Curve(_RECALL, precision, confidence, **means, num_gt=num_gt, num_predictions=num_predictions)
 
