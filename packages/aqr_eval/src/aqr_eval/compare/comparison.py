@@ -14,7 +14,7 @@ from aqr_eval.analysis.bootstrap import Difference, Interval, Resampled, headlin
 from aqr_eval.config import TP_ERRORS
 from aqr_eval.evaluation import find_matches
 from aqr_eval.ground_truth import GroundTruth
-from aqr_eval.metrics import DetectionMetrics, without_nan
+from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.report.tables import best_of
 from aqr_eval.submission import load_submission
@@ -96,8 +96,7 @@ class Comparison:
                     "intervals": {name: asdict(score.interval) for name, score in scores.items() if score.interval},
                     "paired": {name: asdict(score.paired) for name, score in scores.items() if score.paired},
                 }
-        finite: dict[str, Any] = without_nan(plain)  # an infinite velocity has an infinite error
-        return finite
+        return plain
 
     @property
     def quantities(self) -> tuple[str, ...]:
