@@ -6,9 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import torch
 from accelerate.state import AcceleratorState
@@ -19,7 +17,7 @@ from aqr_core.checkpoint import load_weights
 from aqr_core.config import load_config
 from aqr_core.errors import DataError
 from aqr_core.registry import DATASETS, MODELS
-from aqr_core.structures import Batch, Detections, Sample
+from aqr_core.structures import Batch, Sample
 from aqr_train.assembly import build_trainer
 from aqr_train.callbacks import Callback
 from aqr_train.checkpoints import read_trainer_state
@@ -56,14 +54,6 @@ class ToyDetector(nn.Module):
             losses["loss_rest"] = losses["loss_rest"] + (0 * self.pts_bbox_head[1].bias).sqrt().sum()
         return {**losses, "loss": losses["loss_center"] + losses["loss_rest"]}
 
-    def predict(self, batch: Batch) -> list[Detections]:
-        """One car per sample, as many metres ahead of the LiDAR as the number in its token."""
-        boxes = [
-            torch.tensor([[float(token.removeprefix("token")), 0, 0, 4, 2, 1.5, 0, 0, 0]]) for token in batch.tokens
-        ]
-        one, car = torch.ones(1), torch.zeros(1, dtype=torch.int64)
-        return [Detections(token, box, one, car) for token, box in zip(batch.tokens, boxes, strict=True)]
-
 
 @DATASETS.register_module(force=True)
 class ToyDataset:
@@ -92,13 +82,6 @@ class ToyDataset:
             gt_labels=torch.zeros(2, dtype=torch.int64),
             seed=index,
         )
-
-
-class PosedToy(ToyDataset):
-    """With the vehicle and its LiDAR at the origin."""
-
-    def info(self, index: int) -> SimpleNamespace:
-        return SimpleNamespace(token=f"token{index}", ego2global=np.eye(4), lidar=SimpleNamespace(lidar2ego=np.eye(4)))
 
 
 CONFIG = """
