@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from torch import nn
 
 from aqr_core import __version__ as core_version
 from aqr_core.checkpoint import LoadReport, match_weights, read_weights_file, write_checkpoint
+from aqr_core.checkpoint.checksums import sha256_of
 from aqr_core.config import dump
 from aqr_core.errors import CheckpointError, ConfigError
 from aqr_core.models import build_detector
@@ -57,7 +57,7 @@ def convert_weights(
     state = model.state_dict()
     meta = {
         "classes": list(getattr(model.pts_bbox_head, "class_names", None) or ()),
-        "source": {"name": file.path.name, "sha256": _sha256(file.path)},
+        "source": {"name": file.path.name, "sha256": sha256_of(file.path)},
         "converted": dict(report.converted),
         "unused": {reason: len(keys) for reason, keys in report.unused.items()},
         "absent": {reason: len(keys) for reason, keys in report.absent.items()},
@@ -67,11 +67,3 @@ def convert_weights(
     tensors = {key: state[key] for key in report.loaded}
     write_checkpoint(folder, tensors, getattr(model, "geometry", None), dump(config), meta)
     return report, True
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -21,6 +21,7 @@ VERBS = {
     "train": "train a detector",
     "predict": "write the detections of a checkpoint on a split",
     "test": "predict and score",
+    "robustness": "predict and score under a suite of sensor failures",
     "analyze-weights": "tell how the queries of an AQR model weigh LiDAR and cameras",
     "synth": "write a synthetic dataset in the nuScenes format",
     "prepare": "turn nuScenes tables into infos, and their objects into a database",

@@ -1,0 +1,1 @@
+"""A suite of sensor failures, predicted and scored cell by cell; behind `aqr robustness`."""
