@@ -20,8 +20,12 @@ from aqr_eval.report.page import assemble
 from aqr_eval.report.parts import Part, to_markdown
 from aqr_eval.report.pictures import gallery, picture_uri
 from aqr_eval.report.png import save_png
-from aqr_eval.report.scalars import Series, read_scalars
+from aqr_eval.report.robustness import robustness_part
+from aqr_eval.report.scalars import read_scalars
 from aqr_eval.report.summary import class_part, summary_part
+from aqr_eval.report.weights import weight_part
+from aqr_eval.report.weights_file import read_weights
+from aqr_eval.robustness import load_run
 from aqr_eval.whole_files import replacing
 
 _CURVES_LEAD = "Each curve ends at the largest recall that the predictions reach; the number is the AP of the class."
@@ -37,6 +41,8 @@ def build_report(
     tables: NuScenesTables | None = None,
     scalars: Mapping[str, str | Path] | None = None,
     figures: Mapping[str, str | Path] | None = None,
+    robustness: Mapping[str, str | Path] | None = None,
+    weights: Mapping[str, str | Path] | None = None,
     title: str = "3D detection on nuScenes",
     request: FrameRequest | None = None,
     draws: int = 1000,
@@ -53,6 +59,8 @@ def build_report(
         tables: where images and points are found; None for a page without frames, which says so.
         scalars: name -> scalars.jsonl of a training run; a submission's name gives the run its colour.
         figures: caption -> PNG or JPEG file to show on the page.
+        robustness: name -> summary.json of `aqr robustness`, or its folder; colours as of `scalars`.
+        weights: name -> weights.json of `aqr analyze-weights`.
         title: heading of the page.
         request: which frames to show; the default of `FrameRequest` unless given.
         draws: of scenes for the confidence intervals; 0 for none.
@@ -65,19 +73,17 @@ def build_report(
 
     Raises:
         AqrError: no or too many names, or a number out of range.
-        DataError: images, points, logs or figures are missing or broken, or a token is not in the split.
+        DataError: images, points, logs, summaries or figures are missing or broken, or a token is not in the split.
         SubmissionError: a results file breaks the format or does not cover the split.
     """
-    scalars = scalars or {}
     request = FrameRequest() if request is None else request
-    names = list(dict.fromkeys([*submissions, *scalars]))
+    names = list(dict.fromkeys([*submissions, *(scalars or {}), *(robustness or {})]))
     _check_names(submissions, names)
     _check_paths(files=[out, *([] if markdown is None else [markdown])], folders=[] if png is None else [png])
-    logs = {name: read_scalars(Path(path)) for name, path in scalars.items()}
-    pictures = {caption: picture_uri(Path(path)) for caption, path in (figures or {}).items()}
+    extra_parts = _extra_parts(names, scalars or {}, robustness or {}, weights or {}, figures or {})
     findings = find_out(truth, submissions, draws=draws, workers=workers)
     parts = _number_parts(findings, [_NO_FRAMES] if request.shows_any and tables is None else [])
-    parts += _extra_parts(logs, pictures, names)
+    parts += extra_parts
     if request.shows_any and tables is not None:
         parts.append(frame_part(request, tables, findings))
     facts = (truth.name, f"{len(truth.tokens):,} samples")
@@ -110,14 +116,23 @@ def _number_parts(findings: Findings, left_out: Sequence[str]) -> list[Part]:
 
 
 def _extra_parts(
-    logs: Mapping[str, Mapping[str, Series]], pictures: Mapping[str, str], names: Sequence[str]
+    names: Sequence[str],
+    scalars: Mapping[str, str | Path],
+    robustness: Mapping[str, str | Path],
+    weights: Mapping[str, str | Path],
+    figures: Mapping[str, str | Path],
 ) -> list[Part]:
     """What was handed in beside the submissions."""
     parts = []
-    if logs:
-        colors = {run: names.index(run) for run in logs}
-        parts.append(Part("Training", _TRAINING_LEAD, [training(logs, colors)]))
-    if pictures:
+    if robustness:
+        parts.append(robustness_part({name: load_run(path) for name, path in robustness.items()}, names))
+    if scalars:
+        logs = {name: read_scalars(Path(path)) for name, path in scalars.items()}
+        parts.append(Part("Training", _TRAINING_LEAD, [training(logs, {run: names.index(run) for run in logs})]))
+    if weights:
+        parts.append(weight_part({name: read_weights(Path(path)) for name, path in weights.items()}))
+    if figures:
+        pictures = {caption: picture_uri(Path(path)) for caption, path in figures.items()}
         parts.append(Part("Pictures", "Click a picture to enlarge it.", html=gallery(pictures)))
     return parts
 

@@ -19,27 +19,20 @@ from aqr_eval.nuscenes.tables import NuScenesTables
 from aqr_eval.report.build import build_report
 from aqr_eval.report.frames import FrameRequest
 
+_FILES = (
+    ("--scalars", "[NAME=]PATH", "scalars.jsonl of the training run behind a submission, or of any other run"),
+    ("--robustness", "[NAME=]PATH", "summary.json of aqr robustness, by the name of its submission"),
+    ("--weights", "[NAME=]PATH", "weights.json of aqr analyze-weights"),
+    ("--figure", "[CAPTION=]PATH", "PNG or JPEG file to show on the page, e.g. of aqr show; may be repeated"),
+)
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     add_submission_arguments(parser)
     add_truth_arguments(parser)
-    parser.add_argument(
-        "--scalars",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="[NAME=]PATH",
-        help="scalars.jsonl of the training run behind a submission, or of any other run",
-    )
-    parser.add_argument(
-        "--figure",
-        nargs="+",
-        action="extend",
-        default=[],
-        metavar="[CAPTION=]PATH",
-        help="PNG or JPEG file to show on the page, e.g. of aqr show; may be repeated",
-    )
+    for option, form, text in _FILES:
+        parser.add_argument(option, nargs="+", action="extend", default=[], metavar=form, help=text)
     parser.add_argument("--title", default="3D detection on nuScenes", help="heading of the page")
     parser.add_argument("--draws", type=int, default=1000, metavar="N", help="for the confidence intervals; 0 for none")
     parser.add_argument("--worst", type=int, default=4, metavar="N", help="picture the N frames of the worst mistakes")
@@ -67,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
             out=args.out,
             tables=tables,
             scalars=parse_named_paths(args.scalars, "--scalars"),
+            robustness=parse_named_paths(args.robustness, "--robustness"),
+            weights=parse_named_paths(args.weights, "--weights"),
             figures=parse_named_paths(args.figure, "--figure"),
             title=args.title,
             request=request,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from aqr_eval.whole_files import replacing
 _DPI = 160
 _INK, _MUTED, _RULE = "#17212c", "#5d6b7a", "#dfe5eb"
 _OPACITY = {"within-0": 1.0, "within-1": 0.72, "within-2": 0.48, "within-3": 0.28, "raw": 0.3}  # as in style.css
+_SENSOR_COLORS = {"sensor-lidar": "#d08a00", "sensor-camera": "#1f78c8"}  # likewise
 _MARK_INCHES, _ROW_GAP_INCHES, _ROWS_WIDTH_INCHES = 0.15, 0.09, 3.2
 
 
@@ -48,7 +48,7 @@ def save_png(figure: Figure, heading: str, folder: Path) -> Path:
 def _height(panel: Panel) -> float:
     if isinstance(panel, LinePanel):
         return 2.4
-    return 0.9 + _rows_inches(panel)
+    return max(1.6, 1.0 + _rows_inches(panel))  # less, and title, ticks and words would leave no room for the axes
 
 
 def _rows_inches(panel: RowPanel) -> float:
@@ -71,7 +71,10 @@ def _draw(axes: Axes, panel: Panel) -> None:
         axes.set_ylim(panel.y.low, panel.y.high)
         axes.set_yticks(panel.y.ticks)
         for line in panel.lines:
-            axes.plot(line.x, line.y, marker="o" if line.dots or len(line.x) == 1 else "", ms=3, **_style(line.css))
+            style = _style(line.css)
+            if line.dots or len(line.x) == 1:
+                style |= {"marker": "o", "markersize": 3, "clip_on": False}  # a point at the edge stays round
+            axes.plot(line.x, line.y, **style)
     else:
         _draw_rows(axes, panel)
 
@@ -106,13 +109,15 @@ def _draw_rows(axes: Axes, panel: RowPanel) -> None:
     axes.set_yticks(places, [row.label for row in panel.rows], color=_INK)
 
 
-def _style(css: str) -> Mapping[str, Any]:
+def _style(css: str) -> dict[str, Any]:
     """What the style sheet makes of the classes of a mark."""
     style: dict[str, Any] = {"color": _MUTED, "linewidth": 1.4}
     for word in css.split():
         kind, _, number = word.partition("-")
         if kind == "submission":
             style["color"] = SUBMISSION_COLORS[int(number)]
+        elif word in _SENSOR_COLORS:
+            style["color"] = _SENSOR_COLORS[word]
         elif word in _OPACITY:
             style["alpha"] = _OPACITY[word]
         elif word == "ideal":
