@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from aqr_train.cli import VERBS
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENTS = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md"]
 DOCUMENTS += sorted(REPOSITORY.glob("docs/**/*.md")) + sorted(REPOSITORY.glob("packages/*/README.md"))
@@ -29,7 +31,8 @@ def program(words: list[str]) -> tuple[str, list[str]] | None:
     for position, word in enumerate(words):
         name = Path(word).name
         if name in ("aqr", "aqr-eval") or (name == "aqr_train" and words[position - 1] == "-m"):
-            return name, words[position + 1 :]
+            arguments = words[position + 1 :]
+            return "aqr" if name == "aqr_train" and arguments[0] in VERBS else name, arguments
     return None
 
 
