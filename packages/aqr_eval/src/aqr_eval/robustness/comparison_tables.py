@@ -24,7 +24,7 @@ def comparison_tables(comparison: Comparison, heading: str = "") -> Iterator[Tab
         shown = names[start : start + _MODELS_PER_TABLE]
         table = Table(box=None, padding=(0, 1, 0, 0), title_justify="left")
         table.title = Text(heading or _heading(comparison))
-        table.add_column("mean NDS", overflow="fold")
+        table.add_column("mean NDS", no_wrap=True)
         for name in shown:
             table.add_column(Text(name), justify="right", max_width=_WIDTH, overflow="fold")
         for row in comparison.rows():
