@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from aqr_eval.report.parts import Part
 from aqr_eval.report.plain_tables import PlainTable
+from aqr_eval.report.robustness_figures import failure_words, robustness_figures
 from aqr_eval.report.tables import number
 from aqr_eval.robustness import CellResult, RobustnessRun
-from aqr_eval.robustness.figures import failure_words, robustness_figures
 from aqr_eval.robustness.removed import describe
 from aqr_eval.robustness.scores import mean_resistance, resistance
 

@@ -11,9 +11,9 @@ from rich.console import Console
 from aqr_eval.inputs import parse_named_paths
 from aqr_eval.metrics import write_json
 from aqr_eval.nuscenes.errors import AqrError
+from aqr_eval.report.robustness_figures import write_figures
 from aqr_eval.robustness.comparison import Comparison, compare_runs
 from aqr_eval.robustness.comparison_tables import comparison_tables, comparison_to_markdown
-from aqr_eval.robustness.figures import write_figures
 from aqr_eval.robustness.files import SUMMARY, load_run, run_to_dict
 from aqr_eval.robustness.published import NOTE, PUBLISHED
 from aqr_eval.robustness.run import RobustnessRun

@@ -121,8 +121,8 @@ def _first(inference: Inference, count: int) -> Inference:
 def _finish(out: Path, run: RobustnessRun) -> None:
     """Write `summary.json`, `summary.md` and the figures; print the table."""
     from aqr_core.checkpoint import write_text
+    from aqr_eval.report.robustness_figures import write_figures
     from aqr_eval.robustness import write_run
-    from aqr_eval.robustness.figures import write_figures
     from aqr_eval.robustness.files import SUMMARY
     from aqr_eval.robustness.tables import run_table, run_to_markdown, summary_line
 
