@@ -61,7 +61,7 @@ def test_means_and_middle_nine_tenths_reach_the_chart(write):
     assert lidar.interval == pytest.approx((0.05, 0.45)) and camera.interval == pytest.approx((-0.45, -0.05))
     assert figure.panels[1].lines[0].y.tolist() == [0.5, 0.7]
     assert "Warning: Bias scale 2.5 is high." in part.lead
-    assert ["class: traffic cone", "40", "0.250", "-0.250", "75%", "60%"] in part.tables[0].rows
+    assert ["class: traffic cone", "40", "0.250", "−0.250", "75%", "60%"] in part.tables[0].rows
 
 
 def test_a_run_without_counted_queries_is_left_out(write):

@@ -10,8 +10,7 @@ from aqr_eval.report.charts import Axis, Line
 from aqr_eval.report.figures import Figure, LinePanel, Panel, RowPanel
 from aqr_eval.report.parts import Part
 from aqr_eval.report.plain_tables import PlainTable
-from aqr_eval.report.rows import Mark, Row
-from aqr_eval.report.tables import number
+from aqr_eval.report.rows import Mark, Row, write_value
 from aqr_eval.report.weights_file import QueryGroup, WeightAnalysis
 
 _SENSORS = (("sensor-lidar", "LiDAR weight"), ("sensor-camera", "camera weight"))
@@ -94,5 +93,5 @@ def _table(name: str, analysis: WeightAnalysis) -> PlainTable:
 
 
 def _cells(name: str, one: QueryGroup) -> list[str]:
-    weights = [number(one.lidar.mean), number(one.camera.mean)]
+    weights = [write_value(weight.mean, ".3f") for weight in (one.lidar, one.camera)]
     return [name, f"{one.queries:,}", *weights, f"{one.prefer_lidar:.0%}", f"{np.mean(one.lidar_mass):.0%}"]
