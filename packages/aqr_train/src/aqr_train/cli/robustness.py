@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from aqr_eval.robustness import RobustnessRun
     from aqr_train.inference import Inference
 
-_PREDICT_ONLY = {"without": None}  # what `open_run` asks for and a suite has its own way to
-
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
@@ -37,7 +35,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     part.add_argument("--severity", nargs="+", action="extend", type=int, metavar="N", help="these severities alone")
     part.add_argument("--first", type=int, metavar="N", help="the first N keyframes alone")
     parser.add_argument("--save-submissions", action="store_true", help="keep the detections of each cell, as columns")
-    parser.set_defaults(**_PREDICT_ONLY)
+    parser.set_defaults(without=None)  # which `open_run` asks for; here a sensor is blanked by a cell
 
 
 def run(arguments: argparse.Namespace) -> int:

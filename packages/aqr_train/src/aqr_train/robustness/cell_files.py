@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from aqr_core import __version__
 from aqr_core.checkpoint import WEIGHTS, write_text
 from aqr_core.checkpoint.checksums import sha256_of
 from aqr_eval.robustness import CellResult
@@ -34,6 +35,7 @@ def identify(inference: Inference) -> Identity:
         "infos": sha256_of(inference.dataset.infos.path),
         "keyframes": str(len(inference.dataset)),
         "precision": inference.precision,
+        "aqr_core": __version__,  # the failures and the model
     }
 
 
