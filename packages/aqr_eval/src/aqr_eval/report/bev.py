@@ -63,7 +63,8 @@ def read_points(path: Path) -> Array:
         size = path.stat().st_size
     except FileNotFoundError as error:
         raise DataError(
-            f"Point file {path} is missing: complete the dataset under dataroot or use --samples 0."
+            f"Point file {path} is missing: complete the dataset under dataroot, or show no frames "
+            "(--worst 0 --samples 0)."
         ) from error
     if size % (4 * _POINT_COLUMNS):
         raise DataError(

@@ -69,7 +69,9 @@ def _load(path: Path) -> tuple[Image.Image, int, int]:
         with Image.open(path) as image:
             picture = image.convert("RGB")
     except FileNotFoundError as error:
-        raise DataError(f"Image {path} is missing: complete the dataset under dataroot or use --samples 0.") from error
+        raise DataError(
+            f"Image {path} is missing: complete the dataset under dataroot or show no frames (--worst 0 --samples 0)."
+        ) from error
     except (OSError, UnidentifiedImageError) as error:
         raise DataError(f"Image {path} cannot be decoded ({error}): copy the file again.") from error
     width, height = picture.size
