@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ SMALL_TEXT = """[...document.querySelectorAll(".chart text, .tag text")].filter(
 def browser(tmp_path_factory):
     program = find_chromium()
     if program is None:
-        pytest.fail("No Chromium is on the PATH: run `make test-browser`, which installs it by apt.")
+        (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)("no Chromium: make test-browser installs it")
     with chromium(program, tmp_path_factory.mktemp("profile")) as page:
         yield page
 

@@ -55,6 +55,11 @@ def test_every_scene_speaks_before_one_speaks_twice():
     assert worst_samples(mistakes, (), 3) == [1, 2, 0]
 
 
+def test_without_mistakes_the_page_says_so(build):
+    page = build(request=FrameRequest(4, 0))
+    assert "<article" not in page and "good misses nothing and finds nothing false" in page
+
+
 def test_page_marks_the_mistakes_of_the_worst_frame(build, faulty):
     page = build(submissions={"one": faulty}, request=FrameRequest(4, 0))
     assert page.count("<article") == 1 and "Missed 1 of 2 true boxes (1 car)" in page

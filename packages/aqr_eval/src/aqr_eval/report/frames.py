@@ -33,6 +33,7 @@ _WORST_LEAD = (
     "true boxes of the class in the split; the sum is the cost."
 )
 _SAMPLES_LEAD = "Whatever was found in them."
+_NO_MISTAKE = "No frame is a worst one: at scores of at least {threshold:g}, {name} misses nothing and finds nothing false."
 _CHOSEN_LEAD = "Asked for by their tokens."
 
 
@@ -79,6 +80,8 @@ def frame_part(request: FrameRequest, tables: NuScenesTables, findings: Findings
     """
     names = list(findings.metrics)
     groups = _groups(request, tables, findings.matches, findings.best)
+    if not groups:
+        return Part("Frames", _NO_MISTAKE.format(name=findings.best, threshold=request.threshold))
     viewer = scene_viewer(groups, names, names.index(findings.best))
     return Part("Frames", _FRAMES_LEAD.format(threshold=request.threshold), html=viewer)
 
