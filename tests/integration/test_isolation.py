@@ -111,6 +111,17 @@ def test_aqr_eval_needs_neither_torch_nor_the_devkit(wheels, tmp_path):
     run([python, "-m", "pytest", "tests/aqr_eval", "-m", "not gpu and not browser"])
 
 
+def test_aqr_eval_is_small():
+    """What it brings into an environment, charts included, lies below 150 MB with its byte code."""
+    requirements = [Requirement(text) for text in distribution("aqr-eval").requires or []]
+    needed = closure(requirements)
+    assert not {"torch", "matplotlib", "scipy", "opencv-python", "opencv-python-headless"} & needed.keys()
+    files = {Path(dist.locate_file(file)) for dist in needed.values() for file in dist.files or []}
+    files |= set((REPOSITORY / "packages/aqr_eval/src").rglob("*"))
+    sizes = [file.stat().st_size for file in files if file.is_file()]
+    assert 50e6 < sum(sizes) < 150e6
+
+
 @pytest.mark.slow
 def test_aqr_core_stands_without_the_trainer(wheels, tmp_path):
     python = environment_of("aqr_core", wheels, tmp_path / "env", extras=("spconv",))
