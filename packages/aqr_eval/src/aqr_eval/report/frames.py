@@ -33,7 +33,7 @@ _WORST_LEAD = (
     "true boxes of the class in the split; the sum is the cost."
 )
 _SAMPLES_LEAD = "Whatever was found in them."
-_NO_MISTAKE = "No frame is a worst one: at scores of at least {threshold:g}, {name} misses nothing and finds nothing false."
+_NO_MISTAKE = "None is a worst one: at scores of at least {threshold:g}, {name} misses nothing and finds nothing false."
 _CHOSEN_LEAD = "Asked for by their tokens."
 
 
