@@ -17,7 +17,7 @@ BACKENDS = ["dense", "window", "flex"]
 # Of the output and of the gradients, relative to the largest number. `dense` in half precision rounds logits of 14 to
 # 1 / 32 in bfloat16; the gradient of the bias in `flex` starts from the rounded output; the rest is the rounding of
 # output and gradients, and in `window` and float32 the cancelling itself (output 1e-4; the gradient of the scale, a sum
-# that cancels once more, 3e-3).
+# that cancels once more, 3e-3; in half precision too, where the sums are float32 and their order is the processor's).
 TOLERANCES = {
     ("dense", torch.float64): 1e-9,
     ("window", torch.float64): 1e-9,
@@ -26,7 +26,7 @@ TOLERANCES = {
     ("window", torch.float32): 1e-2,
     ("flex", torch.float32): 1e-4,
     ("dense", torch.float16): 2e-2,
-    ("window", torch.float16): 2e-3,
+    ("window", torch.float16): 1e-2,
     ("flex", torch.float16): 5e-3,
     ("dense", torch.bfloat16): 1e-1,
     ("window", torch.bfloat16): 1e-2,
