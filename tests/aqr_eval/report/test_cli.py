@@ -28,12 +28,15 @@ def test_command_writes_page_markdown_and_charts_and_says_where(report, dataroot
 
 
 def test_a_prepared_file_has_no_frames_and_the_page_says_so(report, dataroot, tmp_path):
-    prepared = tmp_path / "truth.npz"
+    prepared = tmp_path / "truth.safetensors"
     words = ["--dataroot", dataroot, "--version", "v1.0-mini", "--split", "all", "--out", prepared]
     assert main(["prepare", *map(str, words)]) == 0
     assert report(truth=("--gt", prepared)) == 0
     page = (tmp_path / "deep" / "report.html").read_text()
     assert "No frames: images and points are read with the tables" in page and "<image" not in page
+    beside = ("--gt", prepared, "--dataroot", dataroot, "--version", "v1.0-mini")
+    assert report(truth=beside) == 0, "the tables of the frames may stand beside it"
+    assert "<image" in (tmp_path / "deep" / "report.html").read_text()
     assert report("--worst", "0", "--samples", "0", truth=("--gt", prepared)) == 0
     assert "No frames" not in (tmp_path / "deep" / "report.html").read_text(), "nobody asked for any"
 
@@ -42,6 +45,7 @@ def test_a_prepared_file_has_no_frames_and_the_page_says_so(report, dataroot, tm
     ("words", "message"),
     [
         (["--worst", "-1"], "worst = -1 is negative"),
+        (["--gt", "x"], "leave out --dataroot"),
         (["--markdown", "."], "is a folder"),
         (["--png", __file__], "is a file"),
     ],
@@ -50,3 +54,8 @@ def test_bad_input_is_one_sentence(report, capsys, words, message):
     assert report(*words) == 2
     said = capsys.readouterr().err
     assert message in said and said.count("\n") == 1
+
+
+def test_frames_need_the_folder_and_the_version(report, tmp_path, capsys):
+    assert report(truth=("--gt", "x", "--dataroot", tmp_path)) == 2
+    assert "--dataroot and --version together" in capsys.readouterr().err

@@ -44,19 +44,20 @@ def asks_for_truth(args: argparse.Namespace) -> bool:
     return any((args.gt, args.dataroot, args.version, args.split, args.scene, args.tokens, args.first is not None))
 
 
-def load_truth(args: argparse.Namespace, *, cameras: bool = False) -> GroundTruth:
+def load_truth(args: argparse.Namespace, *, cameras: bool = False, pictures: bool = False) -> GroundTruth:
     """The ground truth that the arguments name.
 
     Args:
         args: with those of `add_truth_arguments`.
         cameras: also read where the cameras look, if tables are read.
+        pictures: dataroot and version may stand beside a file, for the pictures that the caller shows.
 
     Raises:
         AqrError: neither or both of a file and tables, or an incomplete set of arguments.
         DataError: see `load_ground_truth` and `GroundTruth.subset`.
     """
     tables = (args.dataroot, args.version, args.split)
-    if args.gt is not None and any(tables):
+    if args.gt is not None and (args.split or (not pictures and any(tables))):
         raise AqrError("--gt names the ground truth whole: leave out --dataroot, --version and --split.")
     if args.gt is None and not all(tables):
         raise AqrError("The ground truth is not named: give --gt FILE, or --dataroot, --version and --split together.")

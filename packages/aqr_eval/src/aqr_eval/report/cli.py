@@ -15,6 +15,7 @@ from aqr_eval.inputs import (
     named_submissions,
     parse_named_paths,
 )
+from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.nuscenes.tables import NuScenesTables
 from aqr_eval.report.build import build_report
 from aqr_eval.report.frames import FrameRequest
@@ -49,9 +50,11 @@ def run(args: argparse.Namespace) -> int:
     """Write the report and say where it lies."""
     submissions = named_submissions(args)
     request = FrameRequest(args.worst, args.sample_token or args.samples, args.score_threshold)
+    if (args.dataroot is None) != (args.version is None):
+        raise AqrError("The frames come from --dataroot and --version together: give both, or neither for none.")
     console = Console()
     with console.status("Reading the ground truth") as status:
-        truth = load_truth(args, cameras=True)
+        truth = load_truth(args, cameras=True, pictures=True)
         tables = NuScenesTables(args.dataroot, args.version) if args.dataroot and request.shows_any else None
         status.update("Scoring and drawing")
         page, *others = build_report(
