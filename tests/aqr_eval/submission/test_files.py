@@ -58,6 +58,13 @@ def test_json_is_what_the_devkit_reads(tmp_path):
     assert counts and -1 not in counts  # unknown is not written: the devkit drops boxes with 0 points
 
 
+def test_equal_content_is_equal_bytes_for_everybody_to_read(tmp_path):
+    first, second = (write_submission(tmp_path / f"{name}.safetensors", _submission()) for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+    (tmp_path / "plain").touch()
+    assert first.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_the_content_decides_not_the_name(tmp_path):
     path = write_submission(tmp_path / "s.safetensors", _submission())
     assert len(load_submission(path.rename(tmp_path / "s.json")).boxes) == 40
