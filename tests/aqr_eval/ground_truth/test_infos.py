@@ -89,3 +89,10 @@ def test_boxes_go_to_the_global_frame(tmp_path):
 def test_broken_lines_are_named(tmp_path, records, message):
     with pytest.raises(DataError, match=message):
         load_ground_truth(_write(tmp_path, *records))
+
+
+def test_a_pickle_is_told(tmp_path):
+    path = tmp_path / "nuscenes_infos_val.pkl"
+    path.write_bytes(b"\x80\x04\x95\xff\n\xfe")
+    with pytest.raises(DataError, match=r"nuscenes_infos_val\.pkl:1: Expecting value.*rebuild the file"):
+        load_ground_truth(path)

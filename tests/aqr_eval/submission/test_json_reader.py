@@ -108,6 +108,8 @@ def test_bad_files_are_named(tmp_path, text, message):
 def test_missing_file(tmp_path):
     with pytest.raises(SubmissionError, match=r"none\.json does not exist"):
         load_submission(tmp_path / "none.json")
+    with pytest.raises(SubmissionError, match=r"is a folder: give a file in it, such as .*submission\.json"):
+        load_submission(tmp_path)
 
 
 def test_the_fault_is_found_behind_sound_boxes(tmp_path):

@@ -24,7 +24,7 @@ def ground_truth_from_infos(path: Path) -> GroundTruth:
         DataError: the file is of another kind, a line is broken, or nothing is annotated (as in the test split).
     """
     keyframes = []
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8", errors="replace") as file:  # what is no text is no JSON either
         header = _parsed(path, 1, file.readline(), _header)
         for number, line in enumerate(file, start=2):
             keyframes.append(_parsed(path, number, line, lambda record: _keyframe(record, header["classes"])))

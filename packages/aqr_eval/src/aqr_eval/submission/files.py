@@ -26,6 +26,8 @@ def load_submission(path: str | Path) -> Submission:
             message).
     """
     path = Path(path)
+    if path.is_dir():
+        raise SubmissionError(f"{path} is a folder: give a file in it, such as {path / 'submission.json'}.")
     if not path.is_file():
         raise SubmissionError(f"{path} does not exist: give the path of a nuScenes results file.")
     return _read_columns(path) if is_columns_file(path) else read_json(path)
