@@ -24,7 +24,7 @@ TYPED        := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/a
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-mmdet3d format lint types test test-gpu test-browser gpu-check demo demo-scratch baseline ablation lock clean
+.PHONY: help setup setup-mmdet3d format lint types test test-isolation test-gpu test-browser gpu-check demo demo-scratch baseline ablation lock clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -63,7 +63,10 @@ types: setup     ## mypy
 	$(BIN)/mypy $(TYPED)
 
 test: setup      ## every test that needs neither a GPU nor a browser
-	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu and not browser" -n $(JOBS) --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu and not browser and not isolation" -n $(JOBS) --dist loadfile
+
+test-isolation: setup  ## each package alone in an environment of its own
+	$(TEST_ENV) $(BIN)/python -m pytest tests/integration/test_isolation.py -m isolation -n $(JOBS)
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest $(TESTS) -m gpu

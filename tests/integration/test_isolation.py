@@ -104,7 +104,7 @@ def absent(python: Path, modules: list[str]) -> None:
     assert run([python, "-c", probe, *modules]).strip() == "[]"
 
 
-@pytest.mark.slow
+@pytest.mark.isolation
 def test_aqr_eval_needs_neither_torch_nor_the_devkit(wheels, tmp_path):
     python = environment_of("aqr_eval", wheels, tmp_path / "env")
     absent(python, ["aqr_core", "aqr_train", "torch", "scipy", "cv2", "mmengine", "nuscenes"])
@@ -122,7 +122,7 @@ def test_aqr_eval_is_small():
     assert 50e6 < sum(sizes) < 150e6
 
 
-@pytest.mark.slow
+@pytest.mark.isolation
 def test_aqr_core_stands_without_the_trainer(wheels, tmp_path):
     python = environment_of("aqr_core", wheels, tmp_path / "env", extras=("spconv",))
     absent(python, ["aqr_train", "accelerate", "tensorboard", "nuscenes"])
@@ -130,7 +130,7 @@ def test_aqr_core_stands_without_the_trainer(wheels, tmp_path):
     run([python, "-m", "pytest", "tests/aqr_core", "-m", "not gpu and not slow"])
 
 
-@pytest.mark.slow
+@pytest.mark.isolation
 def test_aqr_train_declares_what_it_imports(wheels, tmp_path):
     python = environment_of("aqr_train", wheels, tmp_path / "env", extras=("spconv",))
     absent(python, ["nuscenes"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 
 import numpy as np
 import pytest
@@ -61,9 +62,8 @@ def test_a_spoilt_text_is_never_misread(text, data):
     try:
         decoded = decode_boxes(json.loads(spoilt), "t", "here")
     except json.JSONDecodeError:
-        # Only how a number is spelt may be taken more lightly: 01, +1, .5 and 1. are numbers here.
-        _assert_equal(cut, cut)
-        assert set(spoilt) <= set(text) | set("0-.e")
+        # Only how a number is spelt may be taken more lightly: 01, .5 and 1. are numbers here.
+        assert re.sub(r"[0-9.]+", "1", spoilt) == re.sub(r"[0-9.]+", "1", text)
         return
     except SubmissionError:
         pytest.fail(f"cut what is no submission: {spoilt}")

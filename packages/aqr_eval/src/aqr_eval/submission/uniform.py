@@ -18,7 +18,7 @@ from aqr_eval.boxes import ATTRIBUTE_INDEX, CLASS_INDEX
 from aqr_eval.submission.sample_boxes import FIELDS, LENGTHS, SampleBoxes
 
 _OF_NUMBERS = b"0123456789+-.eE"
-_AROUND_NUMBERS = b' \t\r\n:[]{}"'
+_AROUND_NUMBERS = b':[]{}"'  # not the spaces: without them "1 2" would become 12
 _COUNTS = LENGTHS | {"detection_score": 1, "num_pts": 1}
 
 
@@ -30,10 +30,13 @@ def cut_boxes(text: str, token: str) -> SampleBoxes | None:
         token: the sample that they must name.
     """
     first_end = text.find("}") + 1
-    first = _decode(text[1:first_end])
+    first = _decode(text[1:first_end]) if text[:1] + text[-1:] == "[]" else None
     if first is None or "\\" in text:
         return None
-    between = text[first_end : max(text.find("{", first_end), first_end)]
+    second = text.find("{", first_end)
+    between = text[first_end : second if second >= 0 else -1]
+    if between.strip() != ("," if second >= 0 else ""):
+        return None
     pieces = (text[1:-1].strip() + between).split('"')
     period = text.count('"', 0, first_end)
     pieces[-1] += pieces[0]  # what closes the last box and opens the next, as behind every other box
@@ -89,7 +92,7 @@ def _read_numbers(column: list[str], count: int | None) -> NDArray[np.float64] |
     if frame != frame[: frame.index(b'"') + 1] * len(column):
         return None
     try:
-        values = np.fromstring(joined.translate(None, _AROUND_NUMBERS), sep=",")
+        values = np.fromstring(joined.translate(None, _AROUND_NUMBERS).rstrip(b", \t\r\n"), sep=",")
     except ValueError:
         return None
     return values.reshape(-1, count) if len(values) == count * len(column) else None
