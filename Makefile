@@ -76,7 +76,7 @@ CHROMIUM := chromium chromium-browser google-chrome
 SUDO     := $(if $(filter 0,$(shell id -u)),,sudo)
 test-browser: setup  ## the reports in a headless Chromium, which apt installs where there is none
 	@for name in $(CHROMIUM); do command -v $$name && exit; done; set -e; \
-	  $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends chromium
+	  $(SUDO) apt-get update -qq; $(SUDO) apt-get install -y -qq --no-install-recommends chromium fonts-dejavu-core
 	$(TEST_ENV) $(BIN)/python -m pytest $(if $(PKG),$(TESTS),tests/aqr_eval) -m browser
 
 gpu-check: setup  ## what needs a CUDA device, written to docs/benchmarks/gpu.md
