@@ -228,7 +228,9 @@ def test_what_is_refused(model: list[str], done: Path, tmp_path: Path, refused: 
     out, file = ["--out", str(tmp_path / "out")], tmp_path / "file"
     file.write_text("")
     modality = [*model, "--suite", "modality"]
-    assert "There is no suite 'modalty'. Did you mean 'modality'?" in refused(*model, *out, "--suite", "modalty")
+    assert "There is no suite 'modalty'; choose among nuscenes-r, multicorrupt, modality." in refused(
+        *model, *out, "--suite", "modalty"
+    )
     assert f"--out {file} is a file; name the folder" in refused(*modality, "--out", str(file))
     assert "--first is 0; ask for at least 1 keyframe." in refused(*modality, *out, "--first", "0")
     assert "--first 9 asks for more than the 6 keyframes" in refused(*modality, *out, "--first", "9")

@@ -32,8 +32,7 @@ def with_faults(dataset: Mapping[str, Any], steps: Sequence[Mapping[str, Any]], 
 
     Raises:
         ConfigError: a step is no failure or has a wrong argument, or the pipeline loads no sensor that they strike, so
-        that
-            nothing would change.
+            that nothing would change.
     """
     pipeline = list(dataset.get("pipeline", []))
     struck: list[tuple[Place, Mapping[str, Any]]] = []

@@ -9,7 +9,6 @@ from typing import Any
 
 from aqr_core.data.faults.beams import RINGS
 from aqr_core.errors import ConfigError
-from aqr_core.registry import suggest
 from aqr_eval.nuscenes.classes import CAMERAS
 
 Step = Mapping[str, Any]
@@ -44,7 +43,7 @@ def suite(name: str) -> tuple[Cell, ...]:
         ConfigError: there is none of this name.
     """
     if name not in SUITES:
-        raise ConfigError(f"There is no suite '{name}'.{suggest(name, list(SUITES))} Known: {', '.join(SUITES)}.")
+        raise ConfigError(f"There is no suite '{name}'; choose among {', '.join(SUITES)}.")
     return SUITES[name]
 
 
