@@ -41,6 +41,18 @@ def test_everything_comes_back(truth, tmp_path):
     _assert_same_boxes(read.bicycle_racks, replace(truth.bicycle_racks, label=0 * truth.bicycle_racks.label))
 
 
+def test_the_cameras_change_nothing_else(truth, real_dataroot):
+    without = load_ground_truth(real_dataroot, "v1.0-mini", "both")
+    assert without.cameras is None
+    np.testing.assert_array_equal(truth.ego_translation, without.ego_translation)
+
+
+def test_a_sample_without_lidar_is_named_with_cameras_too(tmp_path, tiny_tables, write_tables):
+    tiny_tables["sample_data"][0]["is_key_frame"] = False
+    with pytest.raises(DataError, match="no LIDAR_TOP keyframe for sample 't0'"):
+        load_ground_truth(write_tables(tmp_path / "cut", tiny_tables), "v1.0-mini", "mini_val", cameras=True)
+
+
 def test_what_is_unknown_stays_unknown(truth, tmp_path):
     bare = replace(truth, scenes=(), visibility=None, cameras=None, descriptions={})
     read = load_ground_truth(write_ground_truth(tmp_path / "gt.safetensors", bare))

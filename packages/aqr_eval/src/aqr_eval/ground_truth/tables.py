@@ -52,7 +52,7 @@ def ground_truth_from_tables(dataroot: str | Path, version: str, split: str, *, 
     boxes, racks, visibility = _annotated_boxes(tables.annotations, position)
     return GroundTruth(
         tokens=tokens,
-        ego_translation=_ego_translations(tables.folder, tokens),
+        ego_translation=_lidar_places(tables, samples) if cameras else _ego_translations(tables.folder, tokens),
         boxes=boxes,
         bicycle_racks=racks,
         allows_extra_samples=not is_official(split),
@@ -61,6 +61,22 @@ def ground_truth_from_tables(dataroot: str | Path, version: str, split: str, *, 
         visibility=visibility,
         cameras=_cameras(tables, samples) if cameras else None,
         name=f"{split} of {version}",
+    )
+
+
+def _lidar_places(tables: NuScenesTables, samples: NDArray[np.int64]) -> NDArray[np.float64]:
+    """`_ego_translations` where all of the sensor tables are read anyway."""
+    rows = tables.sensors.keyframe_row[samples, 0]
+    for sample in samples[rows < 0]:
+        raise _without_lidar(tables.sample_tokens[sample])
+    places: NDArray[np.float64] = tables.sensors.pose_translation[tables.sensors.pose[rows]]
+    return places
+
+
+def _without_lidar(token: str) -> DataError:
+    return DataError(
+        f"sample_data.json has no {LIDAR} keyframe for sample {token!r}; "
+        f"the table was cut, so restore it from the nuScenes archive."
     )
 
 
@@ -122,10 +138,7 @@ def _ego_translations(folder: Path, tokens: tuple[str, ...]) -> NDArray[np.float
             pose_of_sample[sample] = pose
     for token in tokens:
         if token not in pose_of_sample:
-            raise DataError(
-                f"sample_data.json has no {LIDAR} keyframe for sample {token!r}; "
-                f"the table was cut, so restore it from the nuScenes archive."
-            )
+            raise _without_lidar(token)
     wanted = {pose_of_sample[token] for token in tokens}
     position: dict[str, array[float]] = {}
     for pose, translation in stream_table(folder, "ego_pose", ("token", "translation")):
