@@ -7,19 +7,20 @@ import pytest
 from aqr_eval.cli import main
 from aqr_eval.nuscenes.errors import AqrError
 
+CAR = {
+    "translation": [10.1, 5.0, 1.0],
+    "size": [2.0, 4.0, 1.5],
+    "rotation": [1.0, 0.0, 0.0, 0.0],
+    "velocity": [2.0, 0.0],
+    "detection_name": "car",
+    "detection_score": 0.9,
+    "attribute_name": "vehicle.moving",
+}
+
 
 @pytest.fixture
 def submission(tmp_path, write_results):
-    car = {
-        "translation": [10.1, 5.0, 1.0],
-        "size": [2.0, 4.0, 1.5],
-        "rotation": [1.0, 0.0, 0.0, 0.0],
-        "velocity": [2.0, 0.0],
-        "detection_name": "car",
-        "detection_score": 0.9,
-        "attribute_name": "vehicle.moving",
-    }
-    return write_results(tmp_path / "mine.json", {"t0": [car], "t1": [], "t2": []})
+    return write_results(tmp_path / "mine.json", {"t0": [CAR], "t1": [], "t2": []})
 
 
 @pytest.fixture
@@ -96,17 +97,14 @@ def test_score_a_part(submission, split, tmp_path, capsys):
 
 
 def test_validate_notes_what_is_odd(tmp_path, write_results, capsys):
-    box = {
-        "translation": [0, 0, 0],
+    odd = {
         "size": [0, 1, 1],
         "rotation": [0, 0, 0, 0],
-        "velocity": [0, 0],
         "detection_name": "barrier",
         "detection_score": 1.5,
-        "attribute_name": "vehicle.moving",
         "num_pts": 0,
     }
-    assert main(["validate", str(write_results(tmp_path / "odd.json", {"t0": [], "t1": [box]}))]) == 0
+    assert main(["validate", str(write_results(tmp_path / "odd.json", {"t0": [], "t1": [CAR | odd]}))]) == 0
     notes = capsys.readouterr().out.splitlines()[1:]
     assert len(notes) == 5 and all("1 boxes have" in note and note.endswith("in sample 't1'.") for note in notes)
 

@@ -9,7 +9,6 @@ unmodified; the tables, which would take 13 GB, are stood in for by the prepared
 from __future__ import annotations
 
 import json
-import resource
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ from nuscenes.eval.detection.data_classes import DetectionBox
 from nuscenes.eval.detection.evaluate import DetectionEval
 
 from aqr_eval import GroundTruth, load_ground_truth
+from aqr_eval.benchmark.memory import peak_bytes
 from aqr_eval.boxes import Boxes
 from aqr_eval.nuscenes.classes import ATTRIBUTES, BICYCLE_RACK, CATEGORY_TO_CLASS, DETECTION_CLASSES
 
@@ -114,9 +114,8 @@ class Timed(DetectionEval):
 def main() -> None:
     """See the module."""
     run = Timed(load_ground_truth(sys.argv[1]), Path(sys.argv[2]))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     scores = {"mAP": run.metrics.mean_ap, "NDS": run.metrics.nd_score}
-    sys.stdout.write(json.dumps({"seconds": run.seconds, "peak_bytes": peak, **scores}) + "\n")
+    sys.stdout.write(json.dumps({"seconds": run.seconds, "peak_bytes": peak_bytes(), **scores}) + "\n")
 
 
 if __name__ == "__main__":

@@ -7,23 +7,22 @@ answer where that one crashes: no prediction at all scores 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 
 from aqr_eval.boxes import Boxes
 from aqr_eval.config import DetectionConfig, detection_config
-from aqr_eval.cores import available_cores
+from aqr_eval.cores import available_cores, map_in_processes
 from aqr_eval.ground_truth import GroundTruth
 from aqr_eval.matches import Matches, match_boxes
 from aqr_eval.metrics import DetectionMetrics
 from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.strictness import require_boxes, require_falling_scores
 from aqr_eval.submission import Submission, load_submission
+from aqr_eval.submission.check import crowded
 
 
 def evaluate(
@@ -69,12 +68,7 @@ def evaluate_files(
         SubmissionError: of the first file in order that has a fault; see `load_submission` and `evaluate`.
     """
     score = partial(_evaluate_file, replace(gt, cameras=None), config, strict)  # whose poses no process needs
-    workers = min(len(paths), workers or available_cores())
-    if workers <= 1:
-        return [score(path) for path in paths]
-    # Spawned: whoever calls may have threads, which a fork would cut off in the middle of whatever they do.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return list(pool.map(score, paths))
+    return map_in_processes(score, paths, workers=min(len(paths), workers or available_cores()))
 
 
 def _evaluate_file(gt: GroundTruth, config: str | DetectionConfig, strict: bool, path: str | Path) -> DetectionMetrics:
@@ -121,12 +115,8 @@ def align_samples(gt: GroundTruth, predictions: Submission) -> Boxes:
 
 def _require_few_boxes(predictions: Boxes, tokens: tuple[str, ...], limit: int) -> None:
     count = np.bincount(predictions.sample, minlength=len(tokens))
-    crowded = np.flatnonzero(count > limit)
-    if len(crowded):
-        raise SubmissionError(
-            f"Sample {tokens[crowded[0]]!r} has {count[crowded[0]]} boxes, the limit is {limit}: "
-            f"keep the highest scores."
-        )
+    for sample in np.flatnonzero(count > limit):
+        raise crowded(f"Sample {tokens[sample]!r}", count[sample], limit)
 
 
 def _require_sizes(matches: Matches) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from aqr_eval.config import TP_ERRORS, DetectionConfig
 from aqr_eval.curves import Curve, average_precision, mean_error
 from aqr_eval.matches import Matches
-from aqr_eval.whole_files import replacing
+from aqr_eval.whole_files import write_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,9 +131,7 @@ class DetectionMetrics:
 
 def write_json(path: str | Path, content: Mapping[str, Any]) -> Path:
     """Writes strict JSON; an interrupted run leaves no partial file."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
 
 def without_nan(value: Any) -> Any:  # noqa: ANN401  # any JSON value

@@ -50,5 +50,10 @@ def plain_table(*headers: str) -> Table:
     return table
 
 
+def signed(value: float, digits: int) -> str:
+    """A difference with its sign; no minus before a zero."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
+
+
 def _number(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.4f}"

@@ -8,15 +8,14 @@ makes some scenes hard for all of them cancels out of the differences.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from aqr_eval.analysis.weighted_curves import WeightedCurves
+from aqr_eval.cores import map_in_processes
 from aqr_eval.ground_truth import GroundTruth
 from aqr_eval.matches import Matches
 from aqr_eval.metrics import DetectionMetrics, without_nan
@@ -129,12 +128,8 @@ def resample(matches: Matches, weights: NDArray[np.int64], *, workers: int = 1) 
     _, scene_of_sample = np.unique(np.array(matches.truth.scenes), return_inverse=True)
     curves = WeightedCurves.from_matches(matches, scene_of_sample)
     workers = max(1, min(workers, len(weights)))
-    if workers == 1:
-        drawn = _score_draws(curves, weights)
-    else:
-        with ProcessPoolExecutor(workers, get_context("spawn")) as pool:  # forks would copy a console's thread
-            parts = pool.map(_score_draws, [curves] * workers, np.array_split(weights, workers))
-            drawn = np.concatenate(list(parts))
+    shares = np.array_split(weights, workers)
+    drawn = np.concatenate(map_in_processes(_score_draws, [curves] * workers, shares, workers=workers))
     point = headline_numbers(DetectionMetrics.from_matches(matches))
     return Resampled(point, dict(zip(point, drawn.T, strict=True)), weights.shape[1])
 

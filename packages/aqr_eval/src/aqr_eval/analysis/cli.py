@@ -28,6 +28,7 @@ from aqr_eval.matches import Matches
 from aqr_eval.metrics import write_json
 from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.submission import load_submission
+from aqr_eval.whole_files import check_file
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -47,8 +48,7 @@ def run(args: argparse.Namespace) -> int:
             f"An analysis is of one submission and {len(named)} are named: call it once for each, or aqr-eval compare."
         )
     ((name, path),) = named.items()
-    if args.out is not None and args.out.is_dir():  # found out now, not after the analysis
-        raise AqrError(f"{args.out} is a folder: name the file to write in it.")
+    check_file(args.out)
     console = Console()
     with console.status("Reading the ground truth") as status:
         truth = load_truth(args, cameras=args.only is None or "breakdown" in args.only)

@@ -14,9 +14,10 @@ from aqr_eval.benchmark.problem import make_problem
 from aqr_eval.benchmark.report import ratio_table, step_table, to_markdown
 from aqr_eval.benchmark.sides import Run, require_equal, run_devkit, run_ours
 from aqr_eval.ground_truth import write_ground_truth
+from aqr_eval.nuscenes.classes import MAX_BOXES_PER_SAMPLE
 from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.submission import write_submission
-from aqr_eval.whole_files import replacing
+from aqr_eval.whole_files import check_file, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +38,9 @@ def run(args: argparse.Namespace) -> int:
     for name in ("samples", "predictions", "true_boxes", "rounds"):
         if getattr(args, name) < 1:
             raise AqrError(f"--{name.replace('_', '-')} is {getattr(args, name)}: give at least 1.")
-    if args.predictions > 500:
-        raise AqrError(f"--predictions is {args.predictions}: a sample may hold 500 at most.")
+    check_file(args.markdown)
+    if args.predictions > MAX_BOXES_PER_SAMPLE:
+        raise AqrError(f"--predictions is {args.predictions}: a sample may hold {MAX_BOXES_PER_SAMPLE} at most.")
     console = Console()
     with tempfile.TemporaryDirectory(prefix="aqr-eval-") as folder, console.status("Making the problem") as status:
         truth, submission = make_problem(args.samples, args.true_boxes, args.predictions)
@@ -57,8 +59,7 @@ def run(args: argparse.Namespace) -> int:
     if args.against_devkit:
         console.print(ratio_table(runs))
     if args.markdown is not None:
-        with replacing(args.markdown) as temporary:
-            temporary.write_text(to_markdown(runs, problem, sizes, args.rounds), encoding="utf-8")
+        write_text(args.markdown, to_markdown(runs, problem, sizes, args.rounds))
         console.print(f"Written: {args.markdown}", highlight=False, soft_wrap=True)
     return 0
 

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.submission import load_submission, write_submission
+from aqr_eval.submission.files import COLUMNS_SUFFIX
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, check, write."""
-    if args.target.suffix not in (".json", ".safetensors"):
-        raise AqrError(f"{args.target} does not tell the format: end its name in .json or .safetensors.")
+    if args.target.suffix not in (".json", COLUMNS_SUFFIX):
+        raise AqrError(f"{args.target} does not tell the format: end its name in .json or {COLUMNS_SUFFIX}.")
     submission = load_submission(args.source)
     write_submission(args.target, submission)
     content = f"{len(submission.tokens)} samples, {len(submission.boxes)} boxes"

@@ -14,7 +14,7 @@ from aqr_eval.compare.tables import class_table, score_tables, to_markdown
 from aqr_eval.inputs import add_submission_arguments, add_truth_arguments, load_truth, named_submissions
 from aqr_eval.metrics import write_json
 from aqr_eval.nuscenes.errors import AqrError
-from aqr_eval.whole_files import replacing
+from aqr_eval.whole_files import check_file, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,9 +39,8 @@ def run(args: argparse.Namespace) -> int:
             f"--classes-under {classes_under!r} is none of the conditions {', '.join(map(repr, submissions))}: "
             "choose one of them."
         )
-    for path in (args.out, args.markdown):
-        if path is not None and path.is_dir():  # found out now, not after the last submission
-            raise AqrError(f"{path} is a folder: name the file to write in it.")
+    check_file(args.out)
+    check_file(args.markdown)
     console = Console()
     with console.status("Reading the ground truth") as status:
         truth = load_truth(args)
@@ -70,7 +69,6 @@ def run(args: argparse.Namespace) -> int:
         text = to_markdown(
             comparison, classes_under, [*caption, f"{lead}; the best of a column is bold.", drawn.remark]
         )
-        with replacing(args.markdown) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        write_text(args.markdown, text)
         console.print(f"Written: {args.markdown}", highlight=False, soft_wrap=True)
     return 0

@@ -10,7 +10,7 @@ from rich.text import Text
 from aqr_eval.analysis.bootstrap import COVERAGE
 from aqr_eval.compare.comparison import DIGITS, SUMMARY, Comparison, Score
 from aqr_eval.config import TP_ERRORS
-from aqr_eval.score_table import ERROR_TITLES, plain_table
+from aqr_eval.score_table import ERROR_TITLES, plain_table, signed
 
 HEAD = ("", "model", "value", "interval", "difference", "interval", "> 0")
 HEADLINES = (*SUMMARY, *TP_ERRORS)
@@ -47,7 +47,7 @@ def _cells(score: Score) -> list[str]:
     paired = score.paired
     return [
         *cells,
-        f"{_rounded(paired.value):+.{DIGITS}f}",
+        signed(paired.value, DIGITS),
         _range(paired.low, paired.high, "+"),
         f"{paired.above:.0%}",
     ]

@@ -11,7 +11,7 @@ from aqr_eval.analysis.bootstrap import COVERAGE
 from aqr_eval.compare.comparison import DIGITS, SUMMARY, Comparison, Score
 from aqr_eval.compare.interval_tables import HEAD, HEADLINES, interval_rows
 from aqr_eval.markdown import markdown_table
-from aqr_eval.score_table import plain_table
+from aqr_eval.score_table import plain_table, signed
 
 _CONDITIONS_PER_TABLE = 3  # what 80 columns hold
 
@@ -81,7 +81,7 @@ def _class_rows(comparison: Comparison, condition: str) -> Iterator[tuple[str, i
 def _group(scores: Sequence[Score]) -> Text:
     """The numbers of a condition and, below, their differences; the decimal points stand in line."""
     lines = [Text(" ").join(Text(" ") + _value(score) for score in scores)]
-    differences = [_signed(score.difference) for score in scores if score.difference is not None]
+    differences = [signed(score.difference, DIGITS) for score in scores if score.difference is not None]
     if differences:
         lines.append(Text("  ".join(differences), style="dim"))
     return _left(Text("\n").join(lines))
@@ -90,10 +90,6 @@ def _group(scores: Sequence[Score]) -> Text:
 def _value(score: Score) -> Text:
     mark, style = ("*", "bold") if score.best else (" ", "")
     return _left(Text(f"{score.value:.{DIGITS}f}{mark}", style=style))
-
-
-def _signed(difference: float) -> str:
-    return f"{round(difference, DIGITS) + 0.0:+.{DIGITS}f}"  # + 0.0: no minus before a zero
 
 
 def _left(text: Text) -> Text:
@@ -107,4 +103,4 @@ def _markdown(score: Score) -> str:
 
 
 def _bracket(score: Score) -> str:
-    return "" if score.difference is None else f" ({_signed(score.difference)})"
+    return "" if score.difference is None else f" ({signed(score.difference, DIGITS)})"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from aqr_eval.analysis.bootstrap import DRAWS
 from aqr_eval.ground_truth import GroundTruth
 from aqr_eval.nuscenes.errors import AqrError
 from aqr_eval.nuscenes.tables import NuScenesTables
@@ -26,7 +27,7 @@ from aqr_eval.report.summary import class_part, summary_part
 from aqr_eval.report.weights import weight_part
 from aqr_eval.report.weights_file import read_weights
 from aqr_eval.robustness import load_run
-from aqr_eval.whole_files import replacing
+from aqr_eval.whole_files import check_file, check_folder, write_text
 
 _CURVES_LEAD = "Each curve ends at the largest recall that the predictions reach; the number is the AP of the class."
 _TRAINING_LEAD = "Values over the optimiser step; a noisy series is drawn pale, with its moving average on top."
@@ -45,7 +46,7 @@ def build_report(
     weights: Mapping[str, str | Path] | None = None,
     title: str = "3D detection on nuScenes",
     request: FrameRequest | None = None,
-    draws: int = 1000,
+    draws: int = DRAWS,
     workers: int = 1,
     markdown: str | Path | None = None,
     png: str | Path | None = None,
@@ -79,7 +80,9 @@ def build_report(
     request = FrameRequest() if request is None else request
     names = list(dict.fromkeys([*submissions, *(scalars or {}), *(robustness or {})]))
     _check_names(submissions, names)
-    _check_paths(files=[out, *([] if markdown is None else [markdown])], folders=[] if png is None else [png])
+    check_file(out)
+    check_file(markdown)
+    check_folder(png, "PNG files")
     extra_parts = _extra_parts(names, scalars or {}, robustness or {}, weights or {}, figures or {})
     findings = find_out(truth, submissions, draws=draws, workers=workers)
     parts = _number_parts(findings, [_NO_FRAMES] if request.shows_any and tables is None else [])
@@ -87,11 +90,9 @@ def build_report(
     if request.shows_any and tables is not None:
         parts.append(frame_part(request, tables, findings))
     facts = (truth.name, f"{len(truth.tokens):,} samples")
-    written = [Path(out)]
-    _write(written[0], assemble(title, facts, parts, names))
+    written = [write_text(out, assemble(title, facts, parts, names))]
     if markdown is not None:
-        _write(Path(markdown), to_markdown(title, facts, parts))
-        written.append(Path(markdown))
+        written.append(write_text(markdown, to_markdown(title, facts, parts)))
     if png is not None:
         written += [save_png(figure, part.heading, Path(png)) for part in parts for figure in part.figures]
     return written
@@ -137,11 +138,6 @@ def _extra_parts(
     return parts
 
 
-def _write(path: Path, text: str) -> None:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
 def _check_names(submissions: Mapping[str, str | Path], names: Sequence[str]) -> None:
     if not submissions:
         raise AqrError("A report needs at least one submission: name a results file.")
@@ -150,13 +146,3 @@ def _check_names(submissions: Mapping[str, str | Path], names: Sequence[str]) ->
             f"{len(names)} submissions and runs are more than the {len(SUBMISSION_COLORS)} colours that can be told "
             "apart: write several reports."
         )
-
-
-def _check_paths(files: Sequence[str | Path], folders: Sequence[str | Path]) -> None:
-    """Found out now, not after the last submission."""
-    for path in files:
-        if Path(path).is_dir():
-            raise AqrError(f"{path} is a folder: name the file to write in it.")
-    for path in folders:
-        if Path(path).is_file():
-            raise AqrError(f"{path} is a file: name a folder for the PNG files.")

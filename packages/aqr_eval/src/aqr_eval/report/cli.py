@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from aqr_eval.analysis.bootstrap import DRAWS
 from aqr_eval.cores import available_cores
 from aqr_eval.inputs import (
     add_submission_arguments,
@@ -35,7 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     for option, form, text in _FILES:
         parser.add_argument(option, nargs="+", action="extend", default=[], metavar=form, help=text)
     parser.add_argument("--title", default="3D detection on nuScenes", help="heading of the page")
-    parser.add_argument("--draws", type=int, default=1000, metavar="N", help="for the confidence intervals; 0 for none")
+    parser.add_argument(
+        "--draws", type=int, default=DRAWS, metavar="N", help="for the confidence intervals; 0 for none"
+    )
     parser.add_argument("--worst", type=int, default=4, metavar="N", help="picture the N frames of the worst mistakes")
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--samples", type=int, default=2, metavar="N", help="picture N more, spread over the scenes")

@@ -18,7 +18,7 @@ from aqr_eval.robustness.files import SUMMARY, load_run, run_to_dict
 from aqr_eval.robustness.published import NOTE, PUBLISHED
 from aqr_eval.robustness.run import RobustnessRun
 from aqr_eval.robustness.tables import run_table, run_to_markdown, summary_line
-from aqr_eval.whole_files import replacing
+from aqr_eval.whole_files import check_file, check_folder, write_text
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Read, print, write."""
-    _check_paths(args)
+    check_file(args.out)
+    check_file(args.markdown)
+    check_folder(args.figures, "figures")
     runs = {name: load_run(path) for name, path in name_runs(args.runs).items()}
     published = _published(runs) if args.published else None
     console = Console()
@@ -59,9 +61,7 @@ def run(args: argparse.Namespace) -> int:
     if args.out is not None:
         written.append(write_json(args.out, numbers))
     if args.markdown is not None:
-        with replacing(args.markdown) as temporary:
-            temporary.write_text(text, encoding="utf-8")
-        written.append(args.markdown)
+        written.append(write_text(args.markdown, text))
     if args.figures is not None:
         written += write_figures(args.figures, runs)
     for path in written:
@@ -88,12 +88,3 @@ def _published(runs: dict[str, RobustnessRun]) -> Comparison:
     if first.suite != "multicorrupt":
         raise AqrError(f"--published holds numbers of multicorrupt and {name} is of {first.suite}; leave it out.")
     return compare_runs(PUBLISHED)
-
-
-def _check_paths(args: argparse.Namespace) -> None:
-    """Found out now, not after the tables."""
-    for path in (args.out, args.markdown):
-        if path is not None and path.is_dir():
-            raise AqrError(f"{path} is a folder: name the file to write in it.")
-    if args.figures is not None and args.figures.is_file():
-        raise AqrError(f"{args.figures} is a file: name a folder for the figures.")

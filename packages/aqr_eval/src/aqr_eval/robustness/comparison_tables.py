@@ -11,6 +11,7 @@ from rich.text import Text
 from aqr_eval.markdown import markdown_table
 from aqr_eval.robustness.comparison import Comparison, Row
 from aqr_eval.robustness.tables import DIGITS, number
+from aqr_eval.score_table import signed
 
 _MODELS_PER_TABLE = 4  # what 100 columns hold beside the longest name
 _WIDTH = 15
@@ -51,4 +52,4 @@ def _cell(row: Row, model: str) -> str:
         return "-" if math.isnan(value) else f"{100 * value + 0.0:+.2f} %"
     if difference is None or math.isnan(difference):
         return number(value)
-    return f"{number(value)} ({round(difference, DIGITS) + 0.0:+.{DIGITS}f})"  # + 0.0: no minus before a zero
+    return f"{number(value)} ({signed(difference, DIGITS)})"

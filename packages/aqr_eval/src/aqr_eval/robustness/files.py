@@ -22,7 +22,7 @@ from aqr_eval.metrics import without_nan
 from aqr_eval.nuscenes.errors import DataError
 from aqr_eval.robustness.run import CLEAN, CellResult, RobustnessRun, SkippedCell
 from aqr_eval.robustness.scores import mean_resilience_rate, mean_resistance, resistance
-from aqr_eval.whole_files import replacing
+from aqr_eval.whole_files import write_text
 
 SUMMARY = "summary.json"
 Value = TypeVar("Value")
@@ -53,9 +53,7 @@ def load_run(path: str | Path) -> RobustnessRun:
 
 def write_run(path: str | Path, run: RobustnessRun) -> Path:
     """Writes a summary; an interrupted run leaves no partial file."""
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(run_to_dict(run), indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    return Path(path)
+    return write_text(path, json.dumps(run_to_dict(run), indent=1, allow_nan=False) + "\n")
 
 
 def run_to_dict(run: RobustnessRun) -> dict[str, Any]:

@@ -9,6 +9,11 @@ from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.submission.submission import Submission
 
 
+def crowded(where: str, count: int, limit: int = MAX_BOXES_PER_SAMPLE) -> SubmissionError:
+    """The error for a sample with too many boxes."""
+    return SubmissionError(f"{where} has {count} boxes, the limit is {limit}: keep the highest scores.")
+
+
 def check_boxes(submission: Submission) -> None:
     """Refuses numbers that are not finite, and too many boxes in a sample.
 
@@ -18,10 +23,7 @@ def check_boxes(submission: Submission) -> None:
     boxes, tokens = submission.boxes, submission.tokens
     count = np.bincount(boxes.sample, minlength=1)
     if count.max() > MAX_BOXES_PER_SAMPLE:
-        raise SubmissionError(
-            f"{submission.source}: sample {tokens[count.argmax()]!r} has {count.max()} boxes, the limit is "
-            f"{MAX_BOXES_PER_SAMPLE}: keep the highest scores."
-        )
+        raise crowded(f"{submission.source}: sample {tokens[count.argmax()]!r}", count.max())
     columns = {
         "translation": boxes.translation,
         "size": boxes.size_wlh,

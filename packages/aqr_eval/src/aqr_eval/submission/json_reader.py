@@ -13,7 +13,7 @@ from aqr_eval.boxes import Boxes
 from aqr_eval.nuscenes.classes import MAX_BOXES_PER_SAMPLE
 from aqr_eval.nuscenes.errors import SubmissionError
 from aqr_eval.nuscenes.json_stream import JsonStream
-from aqr_eval.submission.check import check_boxes
+from aqr_eval.submission.check import check_boxes, crowded
 from aqr_eval.submission.sample_boxes import SampleBoxes, decode_boxes
 from aqr_eval.submission.submission import Submission
 from aqr_eval.submission.uniform import cut_boxes
@@ -61,9 +61,7 @@ def _read_results(stream: JsonStream, path: Path) -> dict[str, SampleBoxes]:
             raise SubmissionError(f"{where} appears twice in 'results': merge its boxes into one list.")
         found = boxes[token] = _read_sample(stream, token, where)
         if len(found.label) > MAX_BOXES_PER_SAMPLE:
-            raise SubmissionError(
-                f"{where} has {len(found.label)} boxes, the limit is {MAX_BOXES_PER_SAMPLE}: keep the highest scores."
-            )
+            raise crowded(where, len(found.label))
     stream.inside = ""
     return boxes
 
