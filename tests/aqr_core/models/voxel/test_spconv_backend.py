@@ -25,8 +25,9 @@ def forget_choices():
 
 @pytest.fixture
 def installed(monkeypatch):
-    """spconv counts as installed, whatever this machine has."""
-    monkeypatch.setattr(spconv_backend, "_has_spconv", lambda: True)
+    """spconv counts as installed and sound, whatever this machine has."""
+    monkeypatch.setattr(spconv_backend, "spconv_build", lambda: "spconv-cu126 2.3.8")
+    monkeypatch.setattr(spconv_backend, "spconv_problem", lambda: None)
 
 
 def cells(count: int, seed: int = 0) -> torch.Tensor:
@@ -57,10 +58,19 @@ def test_cuda_runs_on_spconv_where_it_has_kernels(installed, caplog, dtype, chos
 
 
 def test_cuda_without_spconv(monkeypatch, caplog):
-    monkeypatch.setattr(spconv_backend, "_has_spconv", lambda: False)
+    monkeypatch.setattr(spconv_backend, "spconv_build", lambda: None)
     with caplog.at_level(logging.INFO, logger=spconv_backend.__name__):
         assert choose_backend("auto", "cuda") == "torch"
     assert "spconv is not installed; `make setup SPCONV=spconv-cuda`" in caplog.text
+
+
+def test_cuda_with_a_spconv_for_another_cuda(installed, monkeypatch, caplog):
+    monkeypatch.setattr(spconv_backend, "spconv_problem", lambda: "it is built for CUDA 12.6; run `make setup`")
+    with caplog.at_level(logging.WARNING, logger=spconv_backend.__name__):
+        assert choose_backend("auto", "cuda") == "torch"
+    assert "on cuda run on torch: it is built for CUDA 12.6; run `make setup`" in caplog.text
+    with pytest.raises(ConfigError, match=r"backend='spconv' cannot be had: it is built for CUDA 12\.6"):
+        choose_backend("spconv", "cuda")
 
 
 def test_deterministic_runs_keep_off_spconv_on_cuda(installed, caplog):
@@ -80,7 +90,7 @@ def test_refused_choices(monkeypatch, installed):
         choose_backend("minkowski", "cpu")
     with pytest.raises(ConfigError, match=r"no CUDA kernels for torch\.bfloat16; use weights in float32"):
         choose_backend("spconv", "cuda", torch.bfloat16)
-    monkeypatch.setattr(spconv_backend, "_has_spconv", lambda: False)
+    monkeypatch.setattr(spconv_backend, "spconv_build", lambda: None)
     with pytest.raises(ConfigError, match="not installed"):
         choose_backend("spconv", "cpu")
 

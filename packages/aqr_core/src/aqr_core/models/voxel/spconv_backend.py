@@ -8,7 +8,6 @@ and sites are numbered by a hash filled in parallel, so runs differ in the last 
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from aqr_core.errors import ConfigError
+from aqr_core.extras import spconv_build, spconv_problem
 from aqr_core.models.voxel.rulebook import Sites, Triple
 from aqr_core.models.voxel.sparse_tensor import PairFinder, SparseTensor
 from aqr_core.models.voxel.spconv_pairs import strided_pairs, submanifold_pairs
@@ -44,9 +44,12 @@ def choose_backend(requested: str, device_type: str, dtype: torch.dtype = torch.
 def _choose(requested: str, device_type: str, dtype: torch.dtype, deterministic: bool) -> str:
     if requested not in BACKENDS:
         raise ConfigError(f"Unknown sparse backend '{requested}'; use one of {', '.join(BACKENDS)}.")
-    installed = _has_spconv()
+    installed = spconv_build() is not None
+    problem = spconv_problem() if requested == "spconv" or device_type == "cuda" else None
     if requested == "spconv" and not installed:
         raise ConfigError("backend='spconv' needs spconv, which is not installed; install it or use backend='auto'.")
+    if requested == "spconv" and problem is not None:
+        raise ConfigError(f"backend='spconv' cannot be had: {problem}, or use backend='torch'.")
     if requested == "spconv" and device_type == "cuda" and dtype not in _CUDA_TYPES:
         raise ConfigError(f"spconv has no CUDA kernels for {dtype}; use weights in float32 or backend='auto'.")
     if requested != "auto":
@@ -55,20 +58,19 @@ def _choose(requested: str, device_type: str, dtype: torch.dtype, deterministic:
         chosen, reason = "torch", "its search for pairs is faster than spconv's, the arithmetic is one"
     elif not installed:
         chosen, reason = "torch", "spconv is not installed; `make setup SPCONV=spconv-cuda` gives faster kernels"
+    elif problem is not None:
+        chosen, reason = "torch", problem
     elif dtype not in _CUDA_TYPES:
         chosen, reason = "torch", f"spconv has no CUDA kernels for {dtype}"
     elif deterministic:
         chosen, reason = "torch", "deterministic algorithms are on, and spconv's CUDA kernels are not"
     else:
         chosen, reason = "spconv", "CUDA and spconv are present"
-    _log.info("Sparse convolutions on %s run on %s: %s.", device_type, chosen, reason)
+    level = logging.WARNING if reason == problem else logging.INFO
+    _log.log(level, "Sparse convolutions on %s run on %s: %s.", device_type, chosen, reason)
     if chosen == "spconv" and device_type == "cuda" and deterministic:
         _log.warning("Deterministic algorithms are on, but spconv's CUDA kernels differ in the last bits between runs.")
     return chosen
-
-
-def _has_spconv() -> bool:
-    return importlib.util.find_spec("spconv") is not None
 
 
 def sparse_tensor(features: Tensor, coords: Tensor, shape: Triple, batch_size: int, backend: str) -> Any:  # noqa: ANN401
