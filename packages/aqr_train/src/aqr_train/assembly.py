@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from aqr_core.checkpoint import LoadReport, load_weights
 from aqr_core.config import dump
 from aqr_core.data import collate
 from aqr_core.errors import CheckpointError, ConfigError
-from aqr_core.models import build_detector
+from aqr_core.models import build_detector, init_weights
 from aqr_core.registry import DATASETS, build
 from aqr_train import __version__ as train_version
 from aqr_train.callbacks import AqrMonitor, AqrPictures, Callback, Checkpointer, Evaluator, ProgressBar, ScalarLogger
@@ -188,7 +188,7 @@ def build_model(
 
     Args:
         config: resolved.
-        load_initial: False leaves the weights random.
+        load_initial: False leaves the weights as the constructors draw them.
         samples_per_step: scales the rate where the config asks for that.
 
     Raises:
@@ -207,11 +207,12 @@ def build_model(
 
 
 def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -> None:
+    given = init_weights(model)
     if load_from:
         path = find_checkpoint(load_from)
-        check_initial_weights(path, load_weights(model, path, strict=False), grouping)
+        check_initial_weights(path, load_weights(model, path, strict=False), grouping, given)
         return
-    frozen = sorted(grouping.frozen_names)
+    frozen = sorted(grouping.frozen_names - given)
     if frozen:
         raise ConfigError(
             f"The config freezes {frozen[0]} and {len(frozen) - 1} more parameters, which would stay random because "
@@ -220,8 +221,14 @@ def _load_initial(model: nn.Module, load_from: str | None, grouping: Grouping) -
         )
 
 
-def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) -> None:
+def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping, given: Set[str] = frozenset()) -> None:
     """Refuse what `load_from` cannot mean, a file that fits in part for no known reason; log what it gave.
+
+    Args:
+        path: the file.
+        report: of loading it.
+        grouping: says what is frozen.
+        given: parameters whose values came from another file before.
 
     Raises:
         CheckpointError: unexplained keys, or a frozen parameter would stay at its random initial value.
@@ -231,7 +238,8 @@ def check_initial_weights(path: Path, report: LoadReport, grouping: Grouping) ->
         raise CheckpointError(
             f"{path} does not fit the model, {unexplained}; choose the checkpoint of this model, or correct the names."
         )
-    untrained = [name for keys in report.absent.values() for name in keys if name in grouping.frozen_names]
+    held = grouping.frozen_names - given
+    untrained = [name for keys in report.absent.values() for name in keys if name in held]
     if untrained:
         raise CheckpointError(
             f"{path} lacks {untrained[0]} and {len(untrained) - 1} more frozen parameters, which would stay random; "

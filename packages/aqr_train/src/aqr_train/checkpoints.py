@@ -7,7 +7,15 @@ from typing import Any
 
 from torch import nn
 
-from aqr_core.checkpoint import WEIGHTS, find_damage, read_torch_file, read_weights, remove_folder, write_text
+from aqr_core.checkpoint import (
+    WEIGHTS,
+    find_damage,
+    put_weights,
+    read_torch_file,
+    read_weights,
+    remove_folder,
+    write_text,
+)
 from aqr_core.errors import CheckpointError
 from aqr_core.registry import suggest
 
@@ -119,7 +127,7 @@ def load_trained_weights(model: nn.Module, folder: Path) -> bool:
     """Put the weights that training goes on with in the place of their average; False where none was published."""
     if not (folder / TRAINED).is_file():
         return False
-    model.load_state_dict(read_weights(folder / TRAINED), strict=False)
+    put_weights(model, read_weights(folder / TRAINED))
     return True
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from aqr_core import __version__ as core_version
-from aqr_core.checkpoint import LoadReport, match_weights, read_weights_file, write_checkpoint
+from aqr_core.checkpoint import LoadReport, match_weights, put_weights, read_weights_file, write_checkpoint
 from aqr_core.checkpoint.checksums import sha256_of
 from aqr_core.config import dump
 from aqr_core.errors import CheckpointError, ConfigError
@@ -53,7 +53,7 @@ def convert_weights(
     report = match.report
     if report.unexplained() or (report.absent and not partial):
         return report, False
-    model.load_state_dict(dict(match.tensors), strict=False)  # in the model's dtypes
+    put_weights(model, match.tensors)  # in the model's dtypes
     state = model.state_dict()
     meta = {
         "classes": list(getattr(model.pts_bbox_head, "class_names", None) or ()),

@@ -20,7 +20,7 @@ from aqr_core.checkpoint.folder import (
     write_torch_file,
     write_weights,
 )
-from aqr_core.checkpoint.load import load_weights, match_weights
+from aqr_core.checkpoint.load import load_weights, match_weights, put_weights
 from aqr_core.checkpoint.read import WeightsFile, read_torch_file, read_weights, read_weights_file
 from aqr_core.checkpoint.report import LoadReport
 
@@ -33,6 +33,7 @@ __all__ = [
     "find_damage",
     "load_weights",
     "match_weights",
+    "put_weights",
     "read_meta",
     "read_torch_file",
     "read_weights",

@@ -8,8 +8,10 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
+_MANY = 1000  # files
 _UNFINISHED = re.compile(r"\..+\.[0-9a-f]{8}\.(tmp|old)")
 
 
@@ -25,8 +27,12 @@ def replacing_folder(folder: str | Path) -> Iterator[Path]:
     unfinished.mkdir()
     try:
         yield unfinished
-        for path in unfinished.rglob("*"):
-            _sync(path)
+        paths = list(islice(unfinished.rglob("*"), _MANY))
+        if len(paths) < _MANY:
+            for path in paths:
+                _sync(path)
+        else:
+            os.sync()  # one wait for whatever the system has not written yet is shorter than one per file
         _sync(unfinished)
         if folder.exists():
             remove_folder(folder, replacement=unfinished)

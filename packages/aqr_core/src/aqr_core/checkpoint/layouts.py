@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor, nn
 
+from aqr_core.models.foreign import is_spconv
 from aqr_core.models.voxel.sparse_conv import SparseConvolution
 
 IMAGE_BACKBONE = "img_backbone."
@@ -56,8 +57,11 @@ def _permute_kernels(tensors: Tensors, model: nn.Module) -> tuple[Tensors, int] 
     A single kernel can fit both (3 -> 3 channels, 3x3x3); where all do, the file is taken as new. mmdet3d goes by the
     `version` in the state dict's metadata, which files of other origin do not have.
     """
-    modules = [(name, module) for name, module in model.named_modules() if isinstance(module, SparseConvolution)]
-    shapes = {f"{name}.weight": module.weight.shape for name, module in modules}
+    shapes = {
+        f"{name}.weight": module.get_parameter("weight").shape
+        for name, module in model.named_modules()
+        if isinstance(module, SparseConvolution) or is_spconv(module)
+    }
     present = {key: shape for key, shape in shapes.items() if key in tensors}
     old = {key: torch.Size([*shape[1:], shape[0]]) for key, shape in present.items()}
     fits_old = all(tensors[key].shape == shape for key, shape in old.items())

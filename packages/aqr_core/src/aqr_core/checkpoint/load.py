@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,8 +61,19 @@ def load_weights(
     if strict:
         _check_whole(path, report)
         report.log(path)
-    model.load_state_dict(dict(match.tensors), strict=False)
+    put_weights(model, match.tensors)
     return report
+
+
+def put_weights(model: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Copy tensors that have the model's names and layout into it, on its own device and in its own dtypes.
+
+    A plain dict does not state the versions of the modules that wrote it, and some take that for an old layout: mmdet3d
+    has spconv's layers permute every kernel of such a dict. The versions of the layout here are the model's own.
+    """
+    state: OrderedDict[str, Tensor] = OrderedDict(tensors)
+    state._metadata = model.state_dict()._metadata  # type: ignore[attr-defined]
+    model.load_state_dict(state, strict=False)
 
 
 def match_weights(model: nn.Module, file: WeightsFile, *, assume_geometry: bool = False) -> Match:

@@ -15,9 +15,10 @@ from torch import nn
 
 from aqr_core.models import backbones, head, necks, voxel  # noqa: F401 - registers the parts
 from aqr_core.models.cmt import CmtDetector
+from aqr_core.models.foreign import init_weights
 from aqr_core.registry import MODELS, build
 
-__all__ = ["CmtDetector", "build_detector", "build_head"]
+__all__ = ["CmtDetector", "build_detector", "build_head", "init_weights"]
 
 
 def build_detector(cfg: Mapping[str, Any]) -> CmtDetector:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from aqr_core.errors import ConfigError, NonFiniteError
+from aqr_core.models.foreign import check_backward, encode_voxels, finest
 from aqr_core.models.geometry import BevGeometry
 from aqr_core.models.grid_mask import GridMask
 from aqr_core.models.precision import keep_float32
@@ -24,11 +25,12 @@ class CmtDetector(nn.Module):
     """Image branch and LiDAR branch, each optional, and the head that reads both.
 
     Every argument but the last two is the config of the child of that name, as upstream; None leaves the child out.
-    Without image backbone it is the LiDAR-only detector, without point encoder the camera-only one.
+    A child may be mmdet3d's or mmdet's, such as `type='mmdet3d.SECOND'`. Without image backbone it is the LiDAR-only
+    detector, without point encoder the camera-only one.
 
     Args:
         img_backbone: images -> feature maps.
-        img_neck: feature maps -> pyramid; only its finest level is read.
+        img_neck: feature maps -> pyramid, finest level first; only that one is read.
         pts_voxel_layer: points -> voxels; its `type` may be missing, as upstream.
         pts_voxel_encoder: voxels -> one vector each.
         pts_middle_encoder: sparse voxels -> dense map; `sparse_shape` follows from the voxel layer unless given.
@@ -115,18 +117,19 @@ class CmtDetector(nn.Module):
         images = images.flatten(0, 1)  # (B*N, 3, H, W)
         if self.grid_mask is not None:
             images = self.grid_mask(images)
-        finest = self.img_neck(self.img_backbone(images))[0]  # (B*N, C, H', W')
-        return finest.unflatten(0, (batch_size, num_cameras))
+        features = finest(self.img_neck(self.img_backbone(images)))  # (B*N, C, H', W')
+        return features.unflatten(0, (batch_size, num_cameras))
 
     def extract_bev(self, points: list[Tensor]) -> Tensor | None:
         """B x (P_i, 5) -> (B, C, Y, X), or None without LiDAR branch. Samples without points give an empty map."""
         if self.pts_middle_encoder is None:
             return None
         voxels = [self.pts_voxel_layer(p) for p in points]
-        features = torch.cat([self.pts_voxel_encoder(v) for v in voxels])  # (V, 5)
         coords = batch_coords([v.coords for v in voxels])  # (V, 4)
-        bev = self.pts_middle_encoder(features, coords, len(points))
-        return self.pts_neck(self.pts_backbone(bev))
+        features = encode_voxels(self.pts_voxel_encoder, voxels, coords, self.pts_voxel_layer.max_num_points)  # (V, 5)
+        check_backward(self.pts_middle_encoder, features)
+        bev = finest(self.pts_middle_encoder(features, coords, len(points)))
+        return finest(self.pts_neck(self.pts_backbone(bev)))
 
 
 _IMAGE_BRANCH = ("img_backbone", "img_neck")

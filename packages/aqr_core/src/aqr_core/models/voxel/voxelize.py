@@ -29,6 +29,16 @@ class Voxels:
     def __len__(self) -> int:
         return len(self.coords)
 
+    def padded(self, max_num_points: int) -> tuple[Tensor, Tensor]:
+        """(V, max_num_points, C) points, zeros behind those of a voxel, and (V,) int64 their number: mmdet3d's form."""
+        ends = torch.cat([self.starts[1:], self.starts.new_tensor([len(self.points)])])
+        counts = ends[: len(self)] - self.starts
+        voxel = torch.arange(len(self), device=counts.device).repeat_interleave(counts)
+        place = torch.arange(len(self.points), device=counts.device) - self.starts[voxel]
+        padded = self.points.new_zeros(len(self), max_num_points, self.points.shape[1])
+        padded[voxel, place] = self.points
+        return padded, counts
+
 
 @MODELS.register_module(name=["HardVoxelize", "SPConvVoxelization"])
 class HardVoxelize(nn.Module):
