@@ -2,52 +2,63 @@
 #   make demo    train, score and look at a report
 #   make test    every test that needs neither a GPU nor a browser
 # format, lint, types and the tests take PKG=aqr_eval|aqr_core|aqr_train to stay inside one package.
-# setup takes SPCONV=spconv-cuda for the CUDA build of the sparse convolutions.
+# setup takes SPCONV=spconv-cuda for the CUDA 12.6 build of the sparse convolutions, and TORCH_INDEX=URL for another
+# build of torch than PyPI's, such as https://download.pytorch.org/whl/cu126, which goes with it.
 
-PYTHON ?= python3
-VENV   ?= .venv
-JOBS   ?= 2
-PKG    ?=
-SPCONV ?= spconv
+PYTHON      ?= python3
+VENV        ?= .venv
+JOBS        ?= 2
+PKG         ?=
+SPCONV      ?= spconv
+TORCH_INDEX ?=
 
 BIN   := $(VENV)/bin
 STAMP := $(VENV)/installed
 PIP   := $(BIN)/python -m pip --disable-pip-version-check
 
-PACKAGES     := packages/aqr_eval packages/aqr_core[$(SPCONV)] packages/aqr_train[deepspeed]
-REQUIREMENTS := constraints.txt requirements-dev.txt requirements-devkit.txt
-SOURCES      := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
-TESTS        := $(if $(PKG),tests/$(PKG),tests)
-TYPED        := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/aqr_core/src packages/aqr_train/src)
+PACKAGES := packages/aqr_eval packages/aqr_core packages/aqr_train
+LOCKS    := requirements/$(if $(filter spconv-cuda,$(SPCONV)),runtime-cuda,runtime).txt requirements/dev.txt
+HASHED   := --no-deps --require-hashes $(addprefix -r ,$(LOCKS))
+OVERLAY  := --no-deps --require-hashes --force-reinstall -r requirements/overlay.txt
+SOURCES  := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
+TESTS    := $(if $(PKG),tests/$(PKG),tests)
+TYPED    := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/aqr_core/src packages/aqr_train/src)
 
 # One thread per test worker: two workers with two threads each would fight over two cores.
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-mmdet3d format lint types test test-isolation test-gpu test-browser gpu-check demo demo-scratch baseline ablation lock clean
+.PHONY: help setup mmdet3d format lint types test test-isolation test-browser test-mmdet3d test-gpu gpu-check \
+  demo demo-scratch baseline ablation lock audit clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
 
 setup: $(STAMP)  ## .venv with the three packages, editable, pinned
 
-# The requirements of the last line go in without their dependencies and on top of the rest; the file says why.
-$(STAMP): $(REQUIREMENTS) $(wildcard packages/*/pyproject.toml)
+# torch first, in the build of this machine or of TORCH_INDEX, and last the CUDA packages of that build: requirements/README.md.
+$(STAMP): constraints.txt $(wildcard requirements/*.txt packages/*/pyproject.toml)
 	@echo "Installing into $(VENV); a few minutes on a fresh machine."
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(PIP) install -qq -c constraints.txt -r requirements-dev.txt $(addprefix -e ,$(PACKAGES))
-	$(PIP) install -qq --no-deps --force-reinstall -r requirements-devkit.txt
+	$(PIP) install -qq --no-deps -c constraints.txt $(addprefix --index-url ,$(TORCH_INDEX)) torch
+	$(PIP) install -qq $(HASHED)
+	$(PIP) install -qq $(OVERLAY)
+	$(PIP) install -qq -c constraints.txt torch
+	$(PIP) install -qq --no-deps --no-build-isolation $(addprefix -e ,$(PACKAGES))
 	touch $@
 
-# mmcv must find torch while it compiles, mmdet3d must not bring its own dependencies; the requirements say more.
-# The last line also lays the OpenCV without windows over the one that mmcv asks for.
-MMDET3D := .venv-mmdet3d/bin/python
-setup-mmdet3d:   ## .venv-mmdet3d, to compare with mmdet3d 1.4 (compiles mmcv: 18 CPU minutes)
-	test -x $(MMDET3D) || $(PYTHON) -m venv .venv-mmdet3d
-	$(MMDET3D) -m pip install -q -r requirements-mmdet3d.txt
-	MMCV_WITH_OPS=1 MAX_JOBS=$(JOBS) $(MMDET3D) -m pip install -q --no-build-isolation mmcv==2.1.0
-	$(MMDET3D) -m pip install -q --no-deps mmdet==3.2.0 mmdet3d==1.4.0 nuscenes-devkit==1.2.0 lyft_dataset_sdk==0.0.8
-	$(MMDET3D) -m pip install -q --no-deps --force-reinstall opencv-python-headless==5.0.0.93
+# On top of an environment of its own, which is the default one otherwise. mmcv is compiled (18 CPU minutes) where no wheel for
+# this torch is kept, and looked at in every call, so that this verb also mends what an upgrade of torch has broken.
+MMDET3D := .venv-mmdet3d
+mmdet3d:         ## .venv-mmdet3d: the packages beside mmdet3d 1.4, mmcv with its operators
+	$(MAKE) --no-print-directory setup VENV=$(MMDET3D)
+	$(MAKE) --no-print-directory $(MMDET3D)/ready
+	MAX_JOBS=$(JOBS) $(MMDET3D)/bin/python tools/mmcv_operators.py
+
+$(MMDET3D)/ready: requirements/mmdet3d.txt $(MMDET3D)/installed
+	$(MMDET3D)/bin/python -m pip install -qq --no-deps --require-hashes -r requirements/mmdet3d.txt
+	$(MMDET3D)/bin/python -m pip install -qq $(OVERLAY)
+	touch $@
 
 format: setup    ## rewrite the code in the house style
 	$(BIN)/ruff check --fix $(SOURCES)
@@ -67,6 +78,9 @@ test: setup      ## every test that needs neither a GPU nor a browser
 
 test-isolation: setup  ## each package alone in an environment of its own
 	$(TEST_ENV) $(BIN)/python -m pytest tests/integration/test_isolation.py -m isolation -n $(JOBS)
+
+test-mmdet3d: mmdet3d  ## the tests beside mmdet3d
+	$(TEST_ENV) $(MMDET3D)/bin/python -m pytest tests/aqr_core/mmdet3d tests/aqr_train/mmdet3d -n $(JOBS) --dist loadfile
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest $(TESTS) -m gpu
@@ -94,15 +108,16 @@ baseline: setup  ## train the shipped baseline again (hours on a CPU)
 ablation: setup  ## train and compare baseline, AQR v1, v2, v3 and router
 	$(BIN)/python -m aqr_train.ablation
 
-# One resolution for Python 3.10 to 3.12; uv keeps the versions that still fit. The CUDA packages in it are
-# what torch asks for where its CUDA build is installed; its CPU build asks for none of them.
-lock: setup      ## resolve constraints.txt again
-	$(PIP) install -qq uv
-	printf '%s\n' $(addprefix "-e ,$(addsuffix ",$(PACKAGES))) "-e packages/aqr_core[spconv-cuda]" "-r requirements-dev.txt" \
-	  | $(BIN)/uv pip compile - --output-file constraints.txt --universal --python-version 3.10 --quiet \
-	      --no-annotate --custom-compile-command "make lock" --no-emit-index-url \
-	      --no-emit-package aqr-eval --no-emit-package aqr-core --no-emit-package aqr-train
+lock:            ## resolve uv.lock again, and write constraints.txt and requirements/ from it
+	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock; $(VENV)-lock/bin/python -m pip install -qq uv==0.13.9; }
+	UV=$(VENV)-lock/bin/uv tools/lock.sh
+
+# Of the environment as it is installed; asks PyPI for known vulnerabilities.
+audit: setup     ## licences, components and known vulnerabilities of what is installed
+	test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit; \
+	  $(VENV)-audit/bin/python -m pip install -qq --no-deps --require-hashes -r requirements/audit.txt; }
+	$(BIN)/python tools/audit.py $(VENV)-audit
 
 clean:           ## remove the environment and everything that the verbs above wrote
-	rm -rf $(VENV) .venv-mmdet3d demo build dist .ruff_cache .mypy_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lock $(VENV)-audit $(MMDET3D) demo build dist .ruff_cache .mypy_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

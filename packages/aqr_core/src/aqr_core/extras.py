@@ -53,7 +53,7 @@ def mmdet3d_problem() -> str | None:
         )
     if (other := _other_cuda_of_mmcv()) is not None:
         return (
-            f"the operators of mmcv {number} were compiled for {other}, torch for CUDA {torch.version.cuda}; "
+            f"the operators of mmcv {number} were compiled for CUDA {other}, torch for CUDA {torch.version.cuda}; "
             f"{_MEND_MMDET3D}"
         )
     try:
@@ -64,13 +64,12 @@ def mmdet3d_problem() -> str | None:
 
 
 def _other_cuda_of_mmcv() -> str | None:
-    """What the operators were compiled for, where that is not the CUDA of a torch that sees a GPU."""
+    """The CUDA that the operators were compiled for, where a torch that sees a GPU has another."""
     if not torch.cuda.is_available():
         return None
     compiled = str(importlib.import_module("mmcv.ops").get_compiling_cuda_version())
-    if _major(compiled) == _major(torch.version.cuda):
-        return None
-    return f"CUDA {compiled}" if re.match(r"\d", compiled) else "the CPU"
+    is_for_the_cpu = not compiled[:1].isdigit()  # 'not available'
+    return None if is_for_the_cpu or _major(compiled) == _major(torch.version.cuda) else compiled
 
 
 def spconv_build() -> str | None:
