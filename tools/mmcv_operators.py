@@ -1,9 +1,9 @@
 """Install mmcv with its operators compiled for the torch of the interpreter that runs this.
 
-Usage: `PYTHON tools/mmcv_operators.py`, in an environment that has torch, setuptools, wheel and ninja. Where sound operators
-are installed nothing happens. A wheel is compiled once (18 minutes of one core, all cores of `MAX_JOBS`) and kept in
-`$XDG_CACHE_HOME/aqr/mmcv`, or ~/.cache, under the name of the torch and Python it is for. With nvcc it has the CUDA
-operators too: `FORCE_CUDA=1` compiles them where no GPU is seen, as while an image is built.
+Usage: `PYTHON tools/mmcv_operators.py`, in an environment that has torch, setuptools, wheel and ninja. Where sound
+operators are installed nothing happens. A wheel is compiled once (18 minutes of one core; `MAX_JOBS` cores share them)
+and kept in `$XDG_CACHE_HOME/aqr/mmcv`, or ~/.cache, under the name of the torch and Python it is for. With nvcc it has
+the CUDA operators too; `FORCE_CUDA=1` compiles them where no GPU is seen, as while an image is built.
 """
 
 from __future__ import annotations
@@ -42,6 +42,12 @@ def cache() -> Path:
     return root / "aqr" / "mmcv" / f"{version()}-torch{torch.__version__}-{device}-{sys.implementation.cache_tag}"
 
 
+def say(line: str) -> None:
+    """A line on the screen, at once."""
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def pip(*arguments: str | Path) -> None:
     """Run pip of this interpreter; ends the program where it fails."""
     done = subprocess.run([sys.executable, "-m", "pip", "--disable-pip-version-check", *arguments])
@@ -53,7 +59,7 @@ def compiled() -> Path:
     """The wheel, compiled unless it is kept already."""
     folder = cache()
     if not any(folder.glob("*.whl")):
-        print(f"Compiling mmcv {version()} for torch {torch.__version__}, 18 minutes of one core ...", flush=True)
+        say(f"Compiling mmcv {version()} for torch {torch.__version__}, 18 minutes of one core ...")
         folder.parent.mkdir(parents=True, exist_ok=True)
         os.environ |= {"MMCV_WITH_OPS": "1", "MAX_JOBS": os.environ.get("MAX_JOBS") or str(os.cpu_count() or 1)}
         if not has_cuda():
@@ -80,7 +86,7 @@ def main() -> None:
         pip("install", "--quiet", "--no-deps", "--force-reinstall", compiled())
         if not loads():
             raise SystemExit(f"mmcv {version()} was installed, but its operators cannot be imported; remove {cache()}.")
-    print(f"mmcv {version()} has operators for torch {torch.__version__} ({'CUDA and CPU' if has_cuda() else 'CPU'}).")
+    say(f"mmcv {version()} has operators for torch {torch.__version__} ({'CUDA and CPU' if has_cuda() else 'CPU'}).")
 
 
 if __name__ == "__main__":

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from aqr_core.config import config_names
 from aqr_core.data.database import ObjectDatabase
 from aqr_core.infos import open_infos
 from aqr_eval import Submission, load_submission
 from aqr_train.cli import main
+from aqr_train.diagnosis import diagnose
 from aqr_train.truth import ground_truth_from_infos, ground_truth_of
 
 VERSION = "v1.0-mini"
@@ -139,6 +142,28 @@ def test_doctor_is_content_with_prepared_data_and_not_without(
     assert main(["doctor", "--dataroot", str(tmp_path)]) == 1
     shown = capsys.readouterr().out
     assert "sparse convolution" in shown and "torch on cpu" in shown
+
+
+def child_of_cmt_tiny(folder: Path, backbone: str) -> Path:
+    config = folder / "child.py"
+    base = config_names()["cmt_tiny"]
+    config.write_text(f"_base_ = '{base}'\nmodel = dict(pts_backbone=dict(type='{backbone}'))\n")
+    return config
+
+
+def test_doctor_builds_the_model_of_a_config(tmp_path: Path) -> None:
+    assert main(["doctor", "--config", "cmt_aqr_tiny"]) == 0
+    config = child_of_cmt_tiny(tmp_path, "SECONDD")
+    assert main(["doctor", "--config", str(config)]) == 1
+    assert "Did you mean 'SECOND'" in diagnose(None, str(config))[-1].found
+
+
+@pytest.mark.skipif(find_spec("mmdet3d") is not None, reason="is about an environment without mmdet3d")
+def test_doctor_names_the_library_that_a_config_needs(tmp_path: Path) -> None:
+    config = child_of_cmt_tiny(tmp_path, "mmdet3d.SECOND")
+    assert main(["doctor", "--config", str(config)]) == 1
+    found = diagnose(None, str(config))[-1].found
+    assert found.startswith("Model type 'mmdet3d.SECOND' needs mmdet3d") and "run `make mmdet3d`" in found
 
 
 def test_prepare_cuts_the_objects_of_training_splits_out(dataroot: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import torch
 
-from aqr_core.config import config_names
+from aqr_core.config import config_names, load_config
 from aqr_core.errors import AqrError, ConfigError
+from aqr_core.extras import MMDET3D_SCOPES, mmdet3d_problem, spconv_build, spconv_problem
 from aqr_core.infos import open_infos
 from aqr_core.models.voxel.spconv_backend import choose_backend
 from aqr_train.checkpoints import SHIPPED
@@ -39,11 +40,18 @@ class Finding:
     remedy: str = ""
 
 
-def diagnose(dataroot: Path | None) -> list[Finding]:
-    """Every check, in the order of the table."""
-    findings = [*_packages(), *_devices(), *_launch(), *_shipped()]
+def diagnose(dataroot: Path | None, config: str | None = None) -> list[Finding]:
+    """Every check, in the order of the table.
+
+    Args:
+        dataroot: dataset folder to look into.
+        config: path or name of a config whose model is to be built here.
+    """
+    findings = [*_packages(), _spconv(), _mmdet3d(), *_devices(), *_launch(), *_shipped()]
     if dataroot is not None:
         findings += _data(dataroot)
+    if config is not None:
+        findings.append(_model(config))
     return findings
 
 
@@ -55,9 +63,43 @@ def _packages() -> Iterator[Finding]:
             yield Finding(name, f"not importable: {error}", ok=False, remedy="run `make setup`")
         else:
             yield Finding(name, _version(_DISTRIBUTIONS.get(name, name)))
-    present = importlib.util.find_spec("spconv") is not None
-    remedy = "" if present else "optional: a faster LiDAR branch on a GPU"
-    yield Finding("spconv", _version("spconv") if present else "absent", ok=present, fatal=False, remedy=remedy)
+
+
+def _spconv() -> Finding:
+    build, problem = spconv_build(), spconv_problem()
+    if build is None:
+        return Finding("spconv", "absent", ok=False, fatal=False, remedy="optional: a faster LiDAR branch on a GPU")
+    if problem is not None:
+        return _of_sentence("spconv", problem)
+    return Finding("spconv", build)
+
+
+def _mmdet3d() -> Finding:
+    """Nobody needs it whose config does not name it; `_model` fails where one does."""
+    if importlib.util.find_spec("mmdet3d") is None:
+        remedy = "optional: its modules in our configs, our models in its; `make mmdet3d`"
+        return Finding("mmdet3d", "absent", ok=False, fatal=False, remedy=remedy)
+    problem = mmdet3d_problem()
+    if problem is not None:
+        return _of_sentence("mmdet3d", problem)
+    return Finding("mmdet3d", ", ".join(f"{name} {_version(name)}" for name in MMDET3D_SCOPES))
+
+
+def _of_sentence(check: str, problem: str) -> Finding:
+    found, _, remedy = problem.rpartition("; ")
+    return Finding(check, found, ok=False, fatal=False, remedy=remedy)
+
+
+def _model(config: str) -> Finding:
+    """Building it imports all that it names."""
+    from aqr_train.assembly import build_model  # stands on packages whose absence is told above
+
+    try:
+        model, _ = build_model(load_config(config), load_initial=False)
+    except AqrError as error:
+        return Finding(config, str(error), ok=False, remedy="as it says")
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    return Finding(config, f"its model can be built: {parameters / 1e6:.1f} M parameters")
 
 
 def _version(distribution: str) -> str:

@@ -13,6 +13,7 @@ from rich.table import Column, Table
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the verb."""
     parser.add_argument("--dataroot", type=Path, help="dataset folder to look into")
+    parser.add_argument("--config", help="path or name of a config: can its model be built here?")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -22,7 +23,7 @@ def run(arguments: argparse.Namespace) -> int:
     # Folded, not cut: names are there to be copied.
     found, remedy = Column("found", overflow="fold"), Column("remedy", overflow="fold")
     table = Table("", "check", found, remedy, title=f"aqr doctor, Python {sys.version.split()[0]}")
-    findings = diagnose(arguments.dataroot)
+    findings = diagnose(arguments.dataroot, arguments.config)
     for finding in findings:
         sign = "[green]ok[/]" if finding.ok else ("[red]fails[/]" if finding.fatal else "[yellow]note[/]")
         table.add_row(sign, finding.check, finding.found, finding.remedy)
