@@ -29,7 +29,7 @@ TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
 .PHONY: help setup mmdet3d format lint types test test-isolation test-browser test-mmdet3d test-gpu gpu-check \
-  demo demo-scratch baseline ablation lock audit clean
+  demo demo-scratch baseline ablation lock audit licences clean
 
 help:            ## this list
 	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
@@ -112,12 +112,18 @@ lock:            ## resolve uv.lock again, and write constraints.txt and require
 	test -x $(VENV)-lock/bin/uv || { $(PYTHON) -m venv $(VENV)-lock; $(VENV)-lock/bin/python -m pip install -qq uv==0.13.9; }
 	UV=$(VENV)-lock/bin/uv tools/lock.sh
 
-# Of the environment as it is installed; asks PyPI for known vulnerabilities.
-audit: setup     ## licences, components and known vulnerabilities of what is installed
-	test -x $(VENV)-audit/bin/pip-audit || { $(PYTHON) -m venv $(VENV)-audit; \
-	  $(VENV)-audit/bin/python -m pip install -qq --no-deps --require-hashes -r requirements/audit.txt; }
-	$(BIN)/python tools/audit.py $(VENV)-audit
+AUDIT := $(VENV)-audit
+$(AUDIT)/installed: requirements/audit.txt
+	test -x $(AUDIT)/bin/python || $(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip install -qq --no-deps --require-hashes -r requirements/audit.txt
+	touch $@
+
+audit: $(AUDIT)/installed  ## known vulnerabilities of everything in constraints.txt, as PyPI tells them
+	$(AUDIT)/bin/pip-audit --strict --no-deps --disable-pip -r constraints.txt
+
+licences: $(AUDIT)/installed mmdet3d  ## write docs/licences.md
+	$(AUDIT)/bin/python tools/licences.py $(MMDET3D)/bin/python
 
 clean:           ## remove the environment and everything that the verbs above wrote
-	rm -rf $(VENV) $(VENV)-lock $(VENV)-audit $(MMDET3D) demo build dist .ruff_cache .mypy_cache .pytest_cache
+	rm -rf $(VENV) $(VENV)-lock $(AUDIT) $(MMDET3D) demo build dist .ruff_cache .mypy_cache .pytest_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -24,7 +24,7 @@ _LOADS = "import torch, mmcv; assert mmcv.__version__ == '{version}'; import mmc
 
 def version() -> str:
     """The pinned version, such as '2.1.0'."""
-    return PINNED.read_text(encoding="utf-8").split("\\")[0].strip().removeprefix("mmcv==")
+    return PINNED.read_text(encoding="utf-8").split()[0].removeprefix("mmcv==")
 
 
 def has_cuda() -> bool:

@@ -71,3 +71,35 @@ def test_shipped_weights_may_be_large(tmp_path, monkeypatch):
     path = check.EXEMPT[0] / "cmt_tiny.safetensors"
     path.write_bytes(b"\0" * 60_000)
     assert check.fault(path) is None
+
+
+def test_a_kept_wheel_of_mmcv_serves_one_torch(tmp_path, monkeypatch):
+    mmcv = tool("mmcv_operators")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("FORCE_CUDA", raising=False)
+    kept = mmcv.cache() / "mmcv-2.1.0-cp311-cp311-linux_x86_64.whl"
+    kept.parent.mkdir(parents=True)
+    kept.touch()
+    assert mmcv.compiled() == kept
+    monkeypatch.setattr(mmcv.torch, "__version__", "2.99.0")
+    assert mmcv.cache() != kept.parent and "torch2.99.0" in mmcv.cache().name
+
+
+def test_cuda_operators_of_mmcv_need_nvcc(monkeypatch):
+    mmcv = tool("mmcv_operators")
+    monkeypatch.setenv("FORCE_CUDA", "1")
+    monkeypatch.setattr(mmcv, "CUDA_HOME", None)
+    with pytest.raises(SystemExit, match="FORCE_CUDA is 1, but there is no nvcc"):
+        mmcv.cache()
+    monkeypatch.setattr(mmcv, "CUDA_HOME", "/usr/local/cuda")
+    assert "-cuda" in mmcv.cache().name
+
+
+def test_a_failed_build_of_mmcv_leaves_no_wheel(tmp_path, monkeypatch):
+    mmcv = tool("mmcv_operators")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    with pytest.raises(SystemExit, match="pip wheel of mmcv 2.1.0"):
+        mmcv.compiled()
+    assert list((tmp_path / "aqr" / "mmcv").iterdir()) == []
