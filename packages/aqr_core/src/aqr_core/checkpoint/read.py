@@ -26,14 +26,39 @@ from aqr_core.models.geometry import BevGeometry
 
 # A damaged file can fail in any of these ways: torch executes opcodes that are not there.
 _DAMAGE = (ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, RuntimeError, TypeError, ValueError)
-# mmcv stores scores and rates as numpy scalars: a function and number types, which can do no harm.
-_SCALAR = np.float64(0).__reduce__()[0]
-_NUMBERS: list[Any] = [
-    (_SCALAR, "numpy.core.multiarray.scalar"),
-    (_SCALAR, "numpy._core.multiarray.scalar"),
+_STATISTICS = ("min", "max", "mean", "current")
+
+
+class RunLog:
+    """Stands for mmengine's `HistoryBuffer`, of which its checkpoints keep one per logged figure; nothing is kept."""
+
+    def __setstate__(self, state: object) -> None:
+        """Forget it."""
+
+
+def log_statistic(owner: object, name: str) -> object:
+    """What such a buffer names by `getattr`: its own statistics, and nothing else.
+
+    Raises:
+        UnpicklingError: an attribute of anything else, or another attribute.
+    """
+    if getattr(owner, "__name__", None) not in ("RunLog", "HistoryBuffer") or name not in _STATISTICS:
+        raise pickle.UnpicklingError(f"Unsupported global: GLOBAL {name} of {owner!r}")
+    return getattr(owner, name, None)
+
+
+# mmcv stores scores and rates as numpy scalars, mmengine its log as numpy arrays: functions and number types, which can
+# do no harm. NumPy 2 has moved them, and a file keeps the name of its day.
+_RECONSTRUCT, _SCALAR = np.zeros(0).__reduce__()[0], np.float64(0).__reduce__()[0]
+PLAIN_TYPES: list[Any] = [
+    *((_SCALAR, f"{module}.scalar") for module in ("numpy.core.multiarray", "numpy._core.multiarray")),
+    *((_RECONSTRUCT, f"{module}._reconstruct") for module in ("numpy.core.multiarray", "numpy._core.multiarray")),
+    (log_statistic, "builtins.getattr"),
+    np.ndarray,
     np.dtype,
     *(type(np.dtype(code)) for code in "?bhilqBHILQefd"),
 ]
+_LOG = (RunLog, "mmengine.logging.history_buffer.HistoryBuffer")
 
 
 @dataclass(frozen=True)
@@ -97,7 +122,7 @@ def read_torch_file(file: Path) -> object:
     if not is_archive_or_pickle:
         raise CheckpointError(f"{file} is no file of torch.save, perhaps a failed download; take another copy.")
     try:
-        with warnings.catch_warnings(), safe_globals(_NUMBERS):
+        with warnings.catch_warnings(), safe_globals([*PLAIN_TYPES, _LOG]):
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # advice to the author of the file
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

@@ -11,6 +11,26 @@ _finish = [
     dict(type="NormalizeMultiviewImage"),
     dict(type="PadMultiViewImage", size_divisor=32),
 ]
+_augment = [
+    dict(
+        type="GlobalRotScaleTransAll",
+        rot_range=[-0.4, 0.4],
+        scale_ratio_range=[0.95, 1.05],
+        translation_std=[0.3, 0.3, 0.1],
+    ),
+    # Left and right may be swapped; front and back may not: the scenes are one-way streets.
+    dict(type="CustomRandomFlip3D", flip_ratio_bev_horizontal=0.0, flip_ratio_bev_vertical=0.5),
+    dict(type="PointsRangeFilter", point_cloud_range=_point_cloud_range),
+    dict(type="ObjectRangeFilter", point_cloud_range=_point_cloud_range),
+    dict(type="RandomImageGain"),
+    dict(type="ResizeCropFlipImage", data_aug_conf=_image, training=True),
+    *_finish,
+]
+_prepare = [
+    dict(type="PointsRangeFilter", point_cloud_range=_point_cloud_range),
+    dict(type="ResizeCropFlipImage", data_aug_conf=_image, training=False),
+    *_finish,
+]
 
 dataroot = "demo/data"
 data = dict(
@@ -19,32 +39,7 @@ data = dict(
     train=dict(
         type="NuScenesDataset",
         infos="infos_train.jsonl",
-        pipeline=[
-            *_load,
-            dict(type="LoadAnnotations3D"),
-            dict(
-                type="GlobalRotScaleTransAll",
-                rot_range=[-0.4, 0.4],
-                scale_ratio_range=[0.95, 1.05],
-                translation_std=[0.3, 0.3, 0.1],
-            ),
-            # Left and right may be swapped; front and back may not: the scenes are one-way streets.
-            dict(type="CustomRandomFlip3D", flip_ratio_bev_horizontal=0.0, flip_ratio_bev_vertical=0.5),
-            dict(type="PointsRangeFilter", point_cloud_range=_point_cloud_range),
-            dict(type="ObjectRangeFilter", point_cloud_range=_point_cloud_range),
-            dict(type="RandomImageGain"),
-            dict(type="ResizeCropFlipImage", data_aug_conf=_image, training=True),
-            *_finish,
-        ],
+        pipeline=[*_load, dict(type="LoadAnnotations3D"), *_augment],
     ),
-    val=dict(
-        type="NuScenesDataset",
-        infos="infos_val.jsonl",
-        pipeline=[
-            *_load,
-            dict(type="PointsRangeFilter", point_cloud_range=_point_cloud_range),
-            dict(type="ResizeCropFlipImage", data_aug_conf=_image, training=False),
-            *_finish,
-        ],
-    ),
+    val=dict(type="NuScenesDataset", infos="infos_val.jsonl", pipeline=[*_load, *_prepare]),
 )
