@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -71,12 +72,19 @@ class ScopedRegistry(Registry):
     def hint(self, key: str) -> str:
         """What an unknown `type` may have meant, as the end of a message."""
         scope, name = self.split_scope_key(key)
+        if scope is None or scope == SCOPE:
+            return suggest(name, list(self.module_dict))
         if scope in self.root.children:
-            theirs = [f"{scope}.{other}" for other in self.root.children[scope].module_dict]
-            near = difflib.get_close_matches(key, theirs, n=1)
-            meant = f"Did you mean '{near[0]}'?" if near else f"{scope} registers {len(theirs)} others; correct it."
-            return f" {meant}" if scope != SCOPE else suggest(name, list(self.module_dict))
-        near = difflib.get_close_matches(scope or "", (SCOPE, *_foreign_scopes()), n=1) if scope else []
+            for registry in self.root.children.values():
+                registry.import_from_location()
+            others = {other: list(registry.module_dict) for other, registry in self.root.children.items()}
+            ours_last = sorted(others, key=lambda other: other == SCOPE)
+            meant = [f"{other}.{name}" for other in ours_last if name in others[other]]
+            meant += [f"{scope}.{near}" for near in difflib.get_close_matches(name, others[scope], n=1)]
+            if meant:
+                return f" Did you mean '{meant[0]}'?"
+            return f" {scope} registers {len(others[scope])} {self.name}s, none of a name like it; correct the name."
+        near = difflib.get_close_matches(scope, (SCOPE, *_foreign_scopes()), n=1)
         return f" Did you mean '{near[0]}.{name}'?" if near else suggest(key, list(self.module_dict))
 
     def _require(self, scope: str, key: str) -> None:
@@ -160,7 +168,7 @@ def build(cfg: Mapping[str, Any], registry: ScopedRegistry, **defaults: Any) -> 
     except AqrError:
         raise
     except Exception as error:  # their constructors check by assert, KeyError and whatever an argument runs into
-        message = " ".join(str(error).split())
+        said = " ".join(str(error).split()) or traceback.extract_tb(error.__traceback__)[-1].line
         raise ConfigError(
-            f"{type_name} refuses its arguments ({type(error).__name__}: {message}); correct {', '.join(arguments)}."
+            f"{type_name} refuses its arguments ({type(error).__name__}: {said}); correct {', '.join(arguments)}."
         ) from error

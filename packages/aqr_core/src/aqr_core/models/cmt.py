@@ -68,7 +68,7 @@ class CmtDetector(nn.Module):
         self.grid_mask = GridMask() if use_grid_mask else None
         self.img_backbone = _build(img_backbone)
         self.img_neck = _build(img_neck)
-        self.pts_voxel_layer = _build(pts_voxel_layer, type="HardVoxelize")
+        self.pts_voxel_layer = _build(pts_voxel_layer, "HardVoxelize")
         self.pts_voxel_encoder = _build(pts_voxel_encoder)
         shape = {} if self.pts_voxel_layer is None else {"sparse_shape": self.pts_voxel_layer.sparse_shape}
         self.pts_middle_encoder = _build(pts_middle_encoder, **shape)
@@ -161,5 +161,7 @@ def _geometry_of(configs: Mapping[str, Any]) -> BevGeometry | None:
         return None
 
 
-def _build(cfg: Config | None, **defaults: Any) -> Any:  # noqa: ANN401 - children are found by duck type
-    return None if cfg is None else build({**defaults, **cfg}, MODELS)
+def _build(cfg: Config | None, default_type: str | None = None, **defaults: Any) -> Any:  # noqa: ANN401 - a duck type
+    if cfg is None:
+        return None
+    return build(cfg if default_type is None else {"type": default_type, **cfg}, MODELS, **defaults)
