@@ -1,7 +1,7 @@
 """The `aqr` command: one file per verb, imported when it is called.
 
-Exit codes: 0 done, 1 a check failed (`doctor`, `convert`, `verify-frozen`, `dist-check`), 2 an error of the user's
-making, told in one sentence, 130 interrupted from the keyboard.
+Exit codes: 0 done, 1 a check failed (`doctor`, `convert`, `convert-config`, `verify-frozen`, `dist-check`), 2 an error
+of the user's making, told in one sentence, 130 interrupted from the keyboard.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ VERBS = {
     "dist-check": "tell whether the processes of a launch are what was asked for, and what their links carry",
     "verify-frozen": "make a few training steps and tell what they changed",
     "convert": "write weights of any origin as a checkpoint folder",
+    "convert-config": "write a CMT config of mmcv 1.x as one of ours",
     "doctor": "show versions, backends and data, and what would fail",
 }
 
