@@ -54,8 +54,8 @@ def pipeline(classes: list[str], database: str | None) -> list[dict[str, Any]]:
     objects = dict(
         type="ObjectSample",
         db_sampler=dict(
-            data_root=database,
-            info_path=f"{database}/dbinfos.pkl",
+            data_root=os.path.dirname(database) if database else None,
+            info_path=database,
             rate=1.0,
             prepare=dict(filter_by_difficulty=[-1], filter_by_min_points={name: 5 for name in classes}),
             sample_groups=SAMPLE_GROUPS,

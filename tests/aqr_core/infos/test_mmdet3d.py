@@ -258,3 +258,47 @@ def test_the_old_boxes_of_mmdet3ds_own_fixture(shared_dir):
     np.testing.assert_allclose(car[3:6], [4.257, 1.726, 1.489])
     assert car[6] == pytest.approx(np.arctan2(car[8], car[7]), abs=0.05)  # it drives where it points
     assert infos[1].sweeps[0].age == pytest.approx(0.1, abs=1e-3)
+
+
+def test_classes_that_are_all_minus_one_do_not_shift_the_others(infos, save):
+    """What mmdet3d's tool makes of tables with animals and debris."""
+    meta = {**META_V1_1, "categories": {**META_V1_1["categories"], "animal": -1, "movable_object.debris": -1}}
+    read = open_infos(save({"data_list": [as_v1_1(info) for info in infos], "metainfo": meta}))
+    assert [info.gt.labels.tolist() for info in read] == [[0, 5], [0]]
+
+
+def test_labels_with_a_gap_are_refused(save):
+    with pytest.raises(DataError, match=r"the labels of 'categories' are \[0, 2\], not 0 to 1"):
+        open_infos(save({"data_list": [], "metainfo": {"categories": {"car": 0, "truck": 2}}}))
+
+
+@pytest.mark.parametrize("scene", ["scene_name", "scene_token"])
+def test_links_are_read_where_they_are_whole(infos, save, scene):
+    """BEVFormer and its descendants add `prev`, `next` and `scene_token`."""
+    records = [as_v1_1(info) for info in infos]
+    for record, info in zip(records, infos, strict=True):
+        record.update({scene: "a", "prev": info.prev, "next": info.next})
+    read = open_infos(save({"data_list": records, "metainfo": META_V1_1}))
+    assert [(info.scene, info.prev, info.next) for info in read] == [("a", "", "sample1"), ("a", "sample0", "")]
+    for record in records:
+        record.pop("prev")
+    read = open_infos(save({"data_list": records, "metainfo": META_V1_1}))
+    assert {(info.scene, info.prev, info.next) for info in read} == {("", "", "")}
+
+
+def test_an_unknown_attribute_is_refused(infos, save):
+    record = as_v1_1(infos[0])
+    record["instances"][0]["attr_label"] = 9
+    with pytest.raises(DataError, match="keyframe 0: attr_label is 9, not a number from 0 to 8"):
+        open_infos(save({"data_list": [record], "metainfo": META_V1_1}))[0]
+
+
+def test_ages_are_whole_microseconds(infos, save):
+    """Seconds since 1970 as floats are a quarter of a microsecond off; the tables count whole ones."""
+    later = 1_533_201_470.448696
+    records = [as_v1_1(infos[1])]
+    records[0]["timestamp"] = later
+    for number, sweep in enumerate(records[0]["lidar_sweeps"], start=1):
+        sweep["timestamp"] = round(later - 0.05 * number, 6)
+    read = open_infos(save({"data_list": records, "metainfo": META_V1_1}))[0]
+    assert [sweep.age for sweep in read.sweeps] == [0.05, 0.1, 0.15, 0.2, 0.25]

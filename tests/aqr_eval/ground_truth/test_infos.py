@@ -94,5 +94,5 @@ def test_broken_lines_are_named(tmp_path, records, message):
 def test_a_pickle_is_told(tmp_path):
     path = tmp_path / "nuscenes_infos_val.pkl"
     path.write_bytes(b"\x80\x04\x95\xff\n\xfe")
-    with pytest.raises(DataError, match=r"nuscenes_infos_val\.pkl:1: Expecting value.*rebuild the file"):
+    with pytest.raises(DataError, match=r"is a pickle.*`aqr convert-infos \S+ --out nuscenes_infos_val.jsonl`"):
         load_ground_truth(path)

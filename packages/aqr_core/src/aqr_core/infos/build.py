@@ -17,7 +17,7 @@ from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos.convert import keyframe_to_info
 from aqr_core.infos.parse import FieldError, parse_info
 from aqr_core.infos.reader import line_offsets
-from aqr_core.infos.schema import InfosHeader, header_to_record, info_to_record
+from aqr_core.infos.schema import InfosHeader, header_to_record, info_to_record, record_line
 from aqr_eval.nuscenes.splits import SPLITS, scenes_of
 from aqr_eval.nuscenes.tables import Keyframe, NuScenesTables
 
@@ -115,7 +115,7 @@ def _write_split(
                     _check_record(record, header, tables)
                     record["sweeps"] = [sweep for sweep in record["sweeps"] if sweep["path"] in files]
                     lost_sweeps += len(info.sweeps) - len(record["sweeps"])
-                    file.write(_line(record))
+                    file.write(record_line(record))
                 elif count > done:
                     left_out += 1
                 if progress:
@@ -143,13 +143,13 @@ def _check_record(record: dict[str, object], header: InfosHeader, tables: NuScen
 
 
 def _start(partial: Path, header: InfosHeader) -> int:
-    partial.write_bytes(_line(header_to_record(header)))
+    partial.write_bytes(record_line(header_to_record(header)))
     return 0
 
 
 def _resume(partial: Path, header: InfosHeader) -> int:
     """Cuts a file of an interrupted run behind its last complete record; keyframes done, 0 for a fresh start."""
-    first_line = _line(header_to_record(header))
+    first_line = record_line(header_to_record(header))
     if not partial.is_file():
         return _start(partial, header)
     with partial.open("rb") as file:
@@ -166,14 +166,10 @@ def _is_complete(path: Path, header: InfosHeader, total: int) -> bool:
     if not path.is_file():
         return False
     with path.open("rb") as file:
-        if file.readline() != _line(header_to_record(header)):
+        if file.readline() != record_line(header_to_record(header)):
             return False
     offsets = line_offsets(path)
     return offsets[-1] == path.stat().st_size and len(offsets) - 2 == total
-
-
-def _line(record: dict[str, object]) -> bytes:
-    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 class _SensorFiles:

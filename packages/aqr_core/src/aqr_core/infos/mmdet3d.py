@@ -3,6 +3,8 @@
 Both describe the same keyframes; what differs is pinned here. Format 1.0 has microseconds,
 `sensor2lidar` poses and class names, format 1.1 seconds, `lidar2cam` and labels in the order of its own
 `metainfo`. The boxes of either may be in one of two conventions, see `aqr_core.infos.box_convention`.
+What `aqr_core.infos.write_mmdet3d` adds to format 1.1 is read where it is there: split, scene, links, attributes and
+image sizes.
 """
 
 from __future__ import annotations
@@ -17,36 +19,45 @@ from numpy.typing import ArrayLike
 
 from aqr_core.errors import DataError
 from aqr_core.infos.box_convention import decide_convention
+from aqr_core.infos.mmdet3d_format import KEYFRAME_FOLDER, MMDET3D_ATTRIBUTES, SWEEP_FOLDER, camera_folder
+from aqr_core.infos.mmdet3d_unread import count_unread
 from aqr_core.infos.parse import parse_info
 from aqr_core.infos.presence import Presence
 from aqr_core.infos.schema import POINT_FEATURES, Info, InfosHeader
 from aqr_core.infos.unpickle import load_plain_pickle
 from aqr_core.structures.boxes3d import legacy_wlh_to_box
 from aqr_core.structures.frames import invert_rigid
-from aqr_eval.nuscenes.classes import DETECTION_CLASSES, LIDAR
+from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.nuscenes.geometry import pose_matrix
 
 _LABEL = {name: label for label, name in enumerate(DETECTION_CLASSES)}
+_TIME_DIGITS = 6  # nuScenes counts microseconds; the difference of two floats near 1.5e9 s is a quarter of one off
 
 
 class Mmdet3dInfos(Sequence[Info]):
     """The keyframes of an mmdet3d info pickle, converted and checked one at a time.
 
-    Scene names, links between keyframes, attributes and tracks are not in these files and stay empty.
+    mmdet3d's own tool writes no scene, no links between keyframes and no attributes; they stay empty then, as tracks
+    always do. The links and scene tokens that BEVFormer and its descendants add are read.
 
     Attributes:
         path: the pickle.
         header: what `aqr prepare` would have written as the header.
+        is_v1_1: format 1.1, else 1.0.
         box_convention: 'lwh' or 'wlh', as found or as told.
     """
 
     def __init__(self, path: Path, content: Mapping[str, Any], box_convention: str | None = None) -> None:
         self.path = path
-        self._is_v1_1 = "data_list" in content
-        self._frames: Sequence[Any] = content["data_list" if self._is_v1_1 else "infos"]
+        self.is_v1_1 = "data_list" in content
+        self._frames: Sequence[Any] = content["data_list" if self.is_v1_1 else "infos"]
         meta = content.get("metainfo", content.get("metadata")) or {}
-        self._names = _class_names(path, meta) if self._is_v1_1 else ()
-        self.header = InfosHeader(dataset_version=str(meta.get("version", "")), split="")
+        self._names = _class_names(path, meta) if self.is_v1_1 else ()
+        self.header = InfosHeader(
+            dataset_version=str(meta.get("version", "")),
+            split=str(meta.get("split", "")),
+            max_sweeps=int(meta.get("max_sweeps", InfosHeader.max_sweeps)),
+        )
         declared = box_convention or ("lwh" if meta.get("info_version") == "1.1" else None)
         self.box_convention = decide_convention(path, declared, self._sizes_of_boxes())
 
@@ -85,11 +96,11 @@ class Mmdet3dInfos(Sequence[Info]):
             return [self[i] for i in range(*index.indices(len(self)))]
         frame = self._frames[index]
         with _naming(self.path, index):
-            record = self._record_v1_1(frame) if self._is_v1_1 else _record_v1_0(frame)
+            record = self._record_v1_1(frame) if self.is_v1_1 else _record_v1_0(frame)
             names, boxes, velocity = self._raw_boxes(index)
             if self.box_convention == "wlh":
                 boxes = legacy_wlh_to_box(boxes)
-            record["gt"] = _ground_truth(frame, self._is_v1_1, names, np.hstack([boxes, velocity]))
+            record["gt"] = _ground_truth(frame, self.is_v1_1, names, np.hstack([boxes, velocity]))
             return parse_info(record, self.header)
 
     def tokens(self) -> list[str]:
@@ -106,17 +117,25 @@ class Mmdet3dInfos(Sequence[Info]):
         for index, frame in enumerate(self._frames):
             names, _, _ = self._raw_boxes(index)
             with _naming(self.path, index):
-                for name, is_valid in zip(names, _valid_flags(frame, self._is_v1_1), strict=True):
+                for name, is_valid in zip(names, _valid_flags(frame, self.is_v1_1), strict=True):
                     if name in _LABEL:
                         presence.annotated[index, _LABEL[name]] = True
                         presence.valid[index, _LABEL[name]] |= bool(is_valid)
         return presence
 
+    def unread_fields(self) -> dict[str, int]:
+        """What the file holds and an `Info` does not: name of a field -> how often it is there."""
+        return count_unread(self._frames, self.is_v1_1)
+
+    def count_boxes(self) -> int:
+        """How many boxes the file holds, those outside the ten classes too, which no `Info` has."""
+        return sum(len(self._raw_boxes(index)[0]) for index in range(len(self)))
+
     def _raw_boxes(self, index: int) -> tuple[list[str], np.ndarray, np.ndarray]:
         """Class names, (n, 7) boxes as they stand in the file, and (n, 2) velocities."""
         frame = self._frames[index]
         with _naming(self.path, index):
-            if self._is_v1_1:
+            if self.is_v1_1:
                 instances = frame.get("instances", ())
                 names = [self._names[i["bbox_label_3d"]] if i["bbox_label_3d"] >= 0 else "" for i in instances]
                 boxes: ArrayLike = [i["bbox_3d"] for i in instances]
@@ -141,18 +160,23 @@ class Mmdet3dInfos(Sequence[Info]):
         return {
             **_common_fields(frame, timestamp),
             "ego2global": frame["ego2global"],
-            "lidar": _lidar_record(lidar["lidar_path"], lidar["lidar2ego"]),
+            "lidar": _lidar_record(lidar["lidar_path"], lidar["lidar2ego"], lidar.get("num_pts_feats")),
             "sweeps": [
                 {
-                    "path": _relative(sweep["lidar_points"]["lidar_path"], f"sweeps/{LIDAR}"),
-                    "age": timestamp - sweep["timestamp"],
+                    "path": _relative(sweep["lidar_points"]["lidar_path"], SWEEP_FOLDER),
+                    "age": round(timestamp - sweep["timestamp"], _TIME_DIGITS),
                     "sweep2lidar": global2lidar @ _lidar2global(sweep),
                 }
                 for sweep in frame.get("lidar_sweeps", ())
             ],
             "cameras": {
                 channel: _camera_record(
-                    channel, camera["img_path"], camera["timestamp"], camera["cam2img"], camera["lidar2cam"]
+                    channel,
+                    camera["img_path"],
+                    camera["timestamp"],
+                    camera["cam2img"],
+                    camera["lidar2cam"],
+                    (camera.get("width"), camera.get("height")),
                 )
                 for channel, camera in frame["images"].items()
             },
@@ -169,8 +193,8 @@ def _record_v1_0(frame: Mapping[str, Any]) -> dict[str, Any]:
         ),
         "sweeps": [
             {
-                "path": _relative(sweep["data_path"], f"sweeps/{LIDAR}"),
-                "age": timestamp - sweep["timestamp"] / 1e6,
+                "path": _relative(sweep["data_path"], SWEEP_FOLDER),
+                "age": (frame["timestamp"] - sweep["timestamp"]) / 1e6,
                 "sweep2lidar": _sensor2lidar(sweep),
             }
             for sweep in frame.get("sweeps", ())
@@ -200,21 +224,36 @@ def _sensor2lidar(sensor: Mapping[str, Any]) -> np.ndarray:
 
 
 def _common_fields(frame: Mapping[str, Any], timestamp: float) -> dict[str, Any]:
-    return {"token": frame["token"], "scene": "", "timestamp": timestamp, "prev": "", "next": ""}
+    """Scene and links are believed together or not at all: without links, no keyframe would be known to be a first."""
+    linked = "prev" in frame and "next" in frame
+    return {
+        "token": frame["token"],
+        "scene": frame.get("scene_name", frame.get("scene_token", "")) if linked else "",
+        "timestamp": timestamp,
+        "prev": frame["prev"] if linked else "",
+        "next": frame["next"] if linked else "",
+    }
 
 
-def _lidar_record(path: str, lidar2ego: ArrayLike) -> dict[str, Any]:
-    # `num_pts_feats` of these files says 4 or 5 for the same five columns, so it is not trusted.
-    return {"path": _relative(path, f"samples/{LIDAR}"), "lidar2ego": lidar2ego, "num_features": POINT_FEATURES}
+def _lidar_record(path: str, lidar2ego: ArrayLike, num_features: int | None = None) -> dict[str, Any]:
+    # These files say 4 or 5 for the same five columns; only more is news.
+    columns = max(num_features or 0, POINT_FEATURES)
+    return {"path": _relative(path, KEYFRAME_FOLDER), "lidar2ego": lidar2ego, "num_features": columns}
 
 
 def _camera_record(
-    channel: str, path: str, timestamp: float, cam2img: ArrayLike, lidar2cam: ArrayLike
+    channel: str,
+    path: str,
+    timestamp: float,
+    cam2img: ArrayLike,
+    lidar2cam: ArrayLike,
+    size: tuple[int | None, int | None] = (None, None),
 ) -> dict[str, Any]:
+    width, height = size
     return {
-        "path": _relative(path, f"samples/{channel}"),
-        "width": None,
-        "height": None,
+        "path": _relative(path, camera_folder(channel)),
+        "width": width,
+        "height": height,
         "timestamp": timestamp,
         "cam2img": cam2img,
         "lidar2cam": lidar2cam,
@@ -229,19 +268,28 @@ def _ground_truth(frame: Mapping[str, Any], is_v1_1: bool, names: list[str], box
         lidar_pts = [instance["num_lidar_pts"] for instance in instances]
         radar_pts = [instance["num_radar_pts"] for instance in instances]
         valid = [instance["bbox_3d_isvalid"] for instance in instances]
+        attributes = [_attribute(instance) for instance in instances]
     else:
         lidar_pts, radar_pts, valid = (
             [frame[key][i] for i in known] for key in ("num_lidar_pts", "num_radar_pts", "valid_flag")
         )
+        attributes = [""] * len(known)
     return {
         "boxes": boxes[known],
         "labels": [_LABEL[names[i]] for i in known],
         "num_lidar_pts": lidar_pts,
         "num_radar_pts": radar_pts,
-        "attributes": [""] * len(known),
+        "attributes": attributes,
         "valid": valid,
         "instances": [""] * len(known),
     }
+
+
+def _attribute(instance: Mapping[str, Any]) -> str:
+    label = instance.get("attr_label", len(MMDET3D_ATTRIBUTES) - 1)
+    if not 0 <= label < len(MMDET3D_ATTRIBUTES):
+        raise ValueError(f"attr_label is {label}, not a number from 0 to {len(MMDET3D_ATTRIBUTES) - 1}")
+    return MMDET3D_ATTRIBUTES[label]
 
 
 def _valid_flags(frame: Mapping[str, Any], is_v1_1: bool) -> Sequence[bool]:
@@ -260,9 +308,18 @@ def _relative(path: str, folder: str) -> str:
 
 
 def _class_names(path: Path, meta: Mapping[str, Any]) -> tuple[str, ...]:
-    """Class names in the order of this file's labels, which is not the benchmark's."""
+    """Class names in the order of this file's labels, which is not the benchmark's.
+
+    mmdet3d's tool lists what lies outside the ten classes too, all under -1.
+    """
     if "categories" in meta:
-        return tuple(sorted(meta["categories"], key=meta["categories"].__getitem__))
+        labels = {label: str(name) for name, label in meta["categories"].items() if label >= 0}
+        if sorted(labels) != list(range(len(labels))):
+            raise DataError(
+                f"{path}: the labels of 'categories' are {sorted(labels)}, not 0 to {len(labels) - 1}; write the file "
+                "again with mmdet3d's tool, or run `aqr prepare`."
+            )
+        return tuple(labels[label] for label in range(len(labels)))
     for key in ("classes", "CLASSES"):
         if key in meta:
             return tuple(meta[key])

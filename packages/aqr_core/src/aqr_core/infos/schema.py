@@ -5,6 +5,7 @@ Poses are (4, 4) float64 `src2dst` matrices; boxes follow `aqr_core.structures.b
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +154,11 @@ class Info:
     def lidar2img(self, camera: str) -> np.ndarray:
         """(4, 4) projection of one camera, pixels times depth."""
         return self.cameras[camera].lidar2img
+
+
+def record_line(record: Mapping[str, Any]) -> bytes:
+    """A header or a keyframe as it stands in an infos file: one line of JSON."""
+    return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
 
 
 def header_to_record(header: InfosHeader) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_eval.nuscenes.errors import DataError
 
 _FORMAT, _VERSION = "aqr-infos", 1
+_PICKLE_START = b"\x80"  # of every protocol since the second
 
 
 def ground_truth_from_infos(path: Path) -> GroundTruth:
@@ -23,6 +24,12 @@ def ground_truth_from_infos(path: Path) -> GroundTruth:
     Raises:
         DataError: the file is of another kind, a line is broken, or nothing is annotated (as in the test split).
     """
+    with path.open("rb") as start:
+        if start.read(1) == _PICKLE_START:
+            raise DataError(
+                f"{path} is a pickle, which is not opened here: give the infos that `aqr convert-infos {path} "
+                f"--out {path.with_suffix('.jsonl').name}` makes of it."
+            )
     keyframes = []
     with path.open(encoding="utf-8", errors="replace") as file:  # what is no text is no JSON either
         header = _parsed(path, 1, file.readline(), _header)

@@ -13,15 +13,16 @@ from typing import IO, Any
 
 import numpy as np
 
-from aqr_core.data.database import ObjectDatabase
+from aqr_core.data.database.write_mmdet3d import write_mmdet3d_database
 from aqr_core.data.files import find_sensor_file
 from aqr_core.errors import ConfigError
 from aqr_core.infos import Info
-from aqr_core.structures.boxes3d import gravity_to_bottom
+from aqr_core.infos.write_mmdet3d import info_to_mmdet3d
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_train.benchmarks.loader_data import LoaderData
 from aqr_train.benchmarks.loader_rounds import Round
 
+DATABASE = "nuscenes_dbinfos_train.pkl"
 _SCRIPT = Path(__file__).resolve().parents[3] / "benchmarks" / "mmdet3d_pipeline.py"
 
 
@@ -48,11 +49,11 @@ class Mmdet3dSide:
         dataset, database = self._data.dataset, self._data.database
         records = [record_of(dataset.info(index), dataset.dataroot) for index in self._data.indices]
         if database is not None:
-            write_database(database, folder)
+            write_mmdet3d_database(database, folder / DATABASE)
         job = {
             "records": records,
             "classes": list(DETECTION_CLASSES),
-            "database": None if database is None else str(folder),
+            "database": None if database is None else str(folder / DATABASE),
         }
         (folder / "job.pkl").write_bytes(pickle.dumps(job))
         self._log = (folder / "log.txt").open("wb")
@@ -110,61 +111,20 @@ def _pipe(pipe: IO[str] | None) -> IO[str]:
 
 
 def record_of(info: Info, dataroot: Path) -> dict[str, Any]:
-    """A keyframe as mmdet3d's dataset hands it to the pipeline; boxes by their gravity centre."""
+    """A keyframe as mmdet3d's dataset hands it to the pipeline: paths found, boxes by their gravity centre."""
 
     def find(relative: str) -> str:
         return str(find_sensor_file(dataroot, relative).absolute())
 
+    record = info_to_mmdet3d(info, 0, DETECTION_CLASSES)
+    record["lidar_points"]["lidar_path"] = find(info.lidar.path)
+    for sweep, theirs in zip(info.sweeps, record.setdefault("lidar_sweeps", []), strict=True):
+        theirs["lidar_points"]["lidar_path"] = find(sweep.path)
+    for channel, camera in info.cameras.items():
+        record["images"][channel]["img_path"] = find(camera.path)
     kept = info.gt.num_lidar_pts > 0
-    return {
-        "sample_idx": info.token,
-        "timestamp": info.timestamp,
-        "lidar_points": {"lidar_path": find(info.lidar.path), "num_pts_feats": info.lidar.num_features},
-        "lidar_sweeps": [
-            {
-                "timestamp": info.timestamp - sweep.age,
-                # mmdet3d moves points by `p @ R - t` with this matrix, which is neither direction of a pose.
-                "lidar_points": {"lidar_path": find(sweep.path), "lidar2sensor": _for_row_points(sweep.sweep2lidar)},
-            }
-            for sweep in info.sweeps
-        ],
-        "images": {
-            channel: {
-                "img_path": find(camera.path),
-                "cam2img": camera.cam2img.tolist(),
-                "lidar2cam": camera.lidar2cam.tolist(),
-            }
-            for channel, camera in info.cameras.items()
-        },
-        "ann_info": {
-            "gt_bboxes_3d": np.nan_to_num(info.gt.boxes[kept], nan=0.0).astype(np.float32),
-            "gt_labels_3d": info.gt.labels[kept],
-        },
+    record["ann_info"] = {
+        "gt_bboxes_3d": np.nan_to_num(info.gt.boxes[kept], nan=0.0).astype(np.float32),
+        "gt_labels_3d": info.gt.labels[kept],
     }
-
-
-def _for_row_points(sweep2lidar: np.ndarray) -> list[list[float]]:
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = sweep2lidar[:3, :3].T, -sweep2lidar[:3, 3]
-    records: list[list[float]] = matrix.tolist()
-    return records
-
-
-def write_database(database: ObjectDatabase, folder: Path) -> None:
-    """`dbinfos.pkl` and a point file per object, as mmdet3d's tool writes them: bottom centres."""
-    records: dict[str, list[dict[str, Any]]] = {name: [] for name in database.classes}
-    boxes = np.nan_to_num(gravity_to_bottom(database.boxes), nan=0.0).astype(np.float32)
-    for i, box in enumerate(boxes):
-        points = database.points(i)
-        points[:, 2] += box[5] / 2
-        points.tofile(folder / f"{i}.bin")
-        records[database.classes[database.labels[i]]].append(
-            {
-                "name": database.classes[database.labels[i]],
-                "path": f"{i}.bin",
-                "box3d_lidar": box,
-                "num_points_in_gt": int(database.num_points[i]),
-                "difficulty": int(database.difficulty[i]),
-            }
-        )
-    (folder / "dbinfos.pkl").write_bytes(pickle.dumps(records))
+    return record

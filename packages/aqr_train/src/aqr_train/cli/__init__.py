@@ -32,6 +32,8 @@ VERBS = {
     "verify-frozen": "make a few training steps and tell what they changed",
     "convert": "write weights of any origin as a checkpoint folder",
     "convert-config": "write a CMT config of mmcv 1.x as one of ours",
+    "convert-infos": "turn infos of mmdet3d into ours, and ours into theirs",
+    "convert-database": "turn an object database of mmdet3d or CMT into ours, and ours into theirs",
     "doctor": "show versions, backends and data, and what would fail",
 }
 

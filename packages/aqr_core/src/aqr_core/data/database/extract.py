@@ -108,11 +108,12 @@ def cut_crops(frame: Frame, boxes: np.ndarray) -> list[bytes]:
     for index, camera in enumerate(areas.argmax(axis=0)):
         left, top, right, bottom = rectangles[camera, index]
         seen = areas[camera, index] > 0
-        crops.append(_encode(frame.images[camera][top:bottom, left:right]) if seen else b"")
+        crops.append(encode_crop(frame.images[camera][top:bottom, left:right]) if seen else b"")
     return crops
 
 
-def _encode(crop: np.ndarray) -> bytes:
+def encode_crop(crop: np.ndarray) -> bytes:
+    """(h, w, 3) uint8 BGR -> the JPEG that a database keeps."""
     done, data = cv2.imencode(".jpg", crop, _JPEG)
     assert done, f"a crop of shape {crop.shape} was not encoded"
     return data.tobytes()

@@ -60,6 +60,10 @@ class LooseFiles:
         """(h, w, 3) uint8 BGR, or None."""
         return read_image(self._path(index, 1)) if self._paths[index, 1] else None
 
+    def stored_image(self, index: int) -> bytes:
+        """The crop as the file that it is, empty where there is none."""
+        return self._path(index, 1).read_bytes() if self._paths[index, 1] else b""
+
     def _path(self, index: int, kind: int) -> Path:
         path = self._root / self._paths[index, kind].decode()
         if not path.is_file():

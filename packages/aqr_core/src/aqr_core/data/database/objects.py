@@ -83,6 +83,14 @@ class ObjectDatabase:
         """
         return self._files.image(index)
 
+    def stored_image(self, index: int) -> bytes:
+        """The same as a JPEG or PNG file, as it is stored; empty where there is none.
+
+        Raises:
+            DataError: a file of the object is missing.
+        """
+        return self._files.stored_image(index)
+
     def __reduce__(self) -> tuple[Any, ...]:
         if isinstance(self._files, PackedFiles):
             return ObjectDatabase.open, (self.path,)

@@ -145,13 +145,21 @@ class PackedFiles:
         Raises:
             DataError: the stored bytes are no image.
         """
-        start, end = self._image_offsets[index : index + 2]
-        if start == end:
+        stored = self._stored_image(index)
+        if not len(stored):
             return None
-        image = cv2.imdecode(self._images[start:end], cv2.IMREAD_COLOR)
+        image = cv2.imdecode(stored, cv2.IMREAD_COLOR)
         if image is None:
             raise DataError(f"{self._folder / _IMAGES}: the crop of object {index} is damaged; {_REMEDY}.")
         return image
+
+    def stored_image(self, index: int) -> bytes:
+        """The crop as the file that it is, empty where there is none."""
+        return self._stored_image(index).tobytes()
+
+    def _stored_image(self, index: int) -> np.ndarray:
+        start, end = self._image_offsets[index : index + 2]
+        return self._images[start:end]
 
 
 def read_meta(folder: Path) -> dict[str, Any]:
