@@ -116,3 +116,21 @@ def test_the_registries_import_neither_torch_nor_mmdet3d() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_mmcv_without_operators_is_told_of_where_a_config_names_a_module(tmp_path: Path) -> None:
+    """Real packages in front of what is installed; a new interpreter, since an import is remembered."""
+    for name, number in (("mmdet3d", "1.4.0"), ("mmdet", "3.2.0"), ("mmcv", "2.1.0")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").touch()
+        info = tmp_path / f"{name}-{number}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {number}\n")
+    program = (
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\n"
+        "from aqr_core.registry import MODELS, build\n"
+        "try:\n    build(dict(type='mmdet3d.SECOND'), MODELS)\nexcept Exception as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Model type 'mmdet3d.SECOND' needs mmdet3d, but mmcv 2.1.0 was installed without ")
+    assert "run `make mmdet3d`" in done.stdout and done.stdout.count("\n") == 1

@@ -141,15 +141,15 @@ def test_points_in_boxes(boxes: np.ndarray, seed: int) -> None:
     assert np.array_equal(ours, by_operator)
 
 
-def test_a_point_on_a_face_is_inside_here_and_not_in_their_operator() -> None:
-    """On purpose: a box is closed on all sides; theirs is open on four and closed above and below."""
+def test_a_point_exactly_on_a_face_is_inside_in_ours() -> None:
+    """On purpose: a box is closed. Of theirs the function is open, the operator too but for bottom and top."""
     box = np.array([[0.0, 0, 0, 2, 2, 2, 0, 0, 0]])
-    face = np.array([[1.0, 0, 0]], np.float32)
-    assert points_in_boxes(face, box).all()
-    their_box = torch.from_numpy(gravity_to_bottom(box)[None, :, :7]).float()
-    above = np.array([[0, 0, 1.0]], np.float32)
-    inside = [points_in_boxes_cpu(torch.from_numpy(point)[None], their_box).any().item() for point in (face, above)]
-    assert inside == [False, True] and points_in_boxes(above, box).all()
+    faces = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float32)
+    assert points_in_boxes(faces, box).all()
+    bottom = gravity_to_bottom(box)
+    assert not points_in_rbbox(faces.astype(np.float64), bottom[:, :7]).any()
+    by_operator = points_in_boxes_cpu(torch.from_numpy(faces)[None], torch.from_numpy(bottom[None, :, :7]).float())
+    assert by_operator.flatten().tolist() == [0, 0, 0, 0, 1, 1]
 
 
 def test_no_boxes_at_all() -> None:
