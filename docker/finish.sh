@@ -7,8 +7,9 @@ useradd --uid 10001 --no-create-home --home-dir /home/aqr aqr
 # Containers run under whatever user the host says (`user:` in compose.yaml), hence 1777.
 install -d -m 1777 /home/aqr /workspace
 install -d /usr/share/doc/aqr
-if launchers=$(/opt/aqr/bin/python -c 'import aqr_train; print(aqr_train.__path__[0])' 2> /dev/null); then
-  ln -s "$launchers/launchers" /opt/aqr/launchers
+if [ -x /opt/aqr/bin/aqr ]; then
+  launchers=$(/opt/aqr/bin/python -c 'import aqr_train; print(aqr_train.__path__[0] + "/launchers")')
+  ln -s "$launchers" /opt/aqr/launchers
 fi
 /opt/inventory/bin/cyclonedx-py environment --output-reproducible --output-format JSON \
   --output-file /usr/share/doc/aqr/sbom.cdx.json /opt/aqr/bin/python

@@ -12,9 +12,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import checks
-from changed import write_record
-from images import BASE, build, lay_out, make_base
+from changed import hashes, write_record
+from checks import all_checks
+from containers import Containers
+from images import BASE, build, lay_out, make_base, make_cuda_base
 from rootless import Failure, Rootless, install_missing
 from steps import Steps
 
@@ -27,6 +28,9 @@ def main() -> int:
     # /var/tmp, since root's home is closed to the account that builds, and /tmp may be in memory.
     parser.add_argument("--work", type=Path, default=Path("/var/tmp/aqr-docker"), help="folder of images, 6 GB")
     parser.add_argument("--log", type=Path, default=REPOSITORY / "build" / "docker-build-test.log")
+    parser.add_argument(
+        "--train", action="store_true", help="also `train`, on a base with torch for the CPU: 6 minutes"
+    )
     parser.add_argument("--demo", action="store_true", help="also the demo, as its service runs it: 4 minutes more")
     parser.add_argument("--keep", action="store_true", help="leave the images in --work, to look at them")
     arguments = parser.parse_args()
@@ -52,12 +56,17 @@ def run(arguments: argparse.Namespace, steps: Steps) -> int:
         rootless.forget_images_but(BASE)
     with steps.step("context, with files that must stay out") as log:
         context = lay_out(rootless, REPOSITORY, log)
+        built = hashes(context)
     sizes = {}
-    for target in ("eval", "cpu"):
+    targets = ["eval", "cpu", "train"] if arguments.train else ["eval", "cpu"]
+    if arguments.train:
+        with steps.step("base with torch") as log:
+            make_cuda_base(rootless, context, log)
+    for target in targets:
         with steps.step(f"build {target}") as log:
             sizes[target] = build(rootless, target, context, REPOSITORY, log)
-    with checks.Containers(rootless) as containers:
-        for title, check in checks.all_checks(demo=arguments.demo, host_demo=REPOSITORY / "demo"):
+    with Containers(rootless) as containers:
+        for title, check in all_checks(targets, demo=arguments.demo, host_demo=REPOSITORY / "demo"):
             with steps.step(title) as log:
                 check(containers, log)
     if not arguments.keep:
@@ -66,7 +75,7 @@ def run(arguments: argparse.Namespace, steps: Steps) -> int:
     summary = steps.table() + "\n" + "\n".join(size.table() for size in sizes.values())
     arguments.log.with_suffix(".md").write_text(summary, encoding="utf-8")
     sys.stdout.write(f"\n{summary}\nThis table: {arguments.log.with_suffix('.md')}; the whole log: {arguments.log}\n")
-    write_record(REPOSITORY)
+    write_record(REPOSITORY, built)
     return 0
 
 

@@ -42,9 +42,9 @@ def changed(repository: Path) -> list[str]:
     return sorted(name for name in now.keys() | then.keys() if now.get(name) != then.get(name))
 
 
-def write_record(repository: Path) -> None:
-    """Record the inputs as they are; `sha256sum --check` reads the file as well."""
-    lines = [f"{digest}  {name}\n" for name, digest in hashes(repository).items()]
+def write_record(repository: Path, built: dict[str, str]) -> None:
+    """Record what was built, the hashes of its inputs; `sha256sum --check` reads the file as well."""
+    lines = [f"{digest}  {name}\n" for name, digest in built.items()]
     target = repository / PROVEN
     temporary = target.with_suffix(".tmp")
     temporary.write_text("".join(lines), encoding="utf-8")

@@ -17,6 +17,9 @@ from rootless import ACCOUNT, Rootless
 BASE = "localhost/aqr-standin:bookworm"
 BASE_PYTHON = "3.11"
 BASE_FILE = "FROM scratch\nADD base.tar /\nENV LANG=C.UTF-8\n"
+# Like CUDA_IMAGE it has a torch among the system's packages; unlike there, for the CPU.
+CUDA_BASE = "localhost/aqr-standin-torch:bookworm"
+CUDA_BASE_FILE = f"FROM {BASE}\nRUN pip install --break-system-packages --no-cache-dir torch=={{torch}}+cpu\n"
 # Each would be a leak in an image; one lies where the wheel would pack it.
 PLANTED = "planted-secret"
 PLANTED_AT = (
@@ -64,8 +67,17 @@ def make_base(rootless: Rootless, log: TextIO) -> None:
         folder / "base.tar",
     ]
     rootless.run(*words, log=log)
-    rootless.run("sh", "-c", 'printf "%s" "$1" > "$2"', "-", BASE_FILE, folder / "Dockerfile")
+    _write(rootless, BASE_FILE, folder / "Dockerfile")
     rootless.buildah("build", "--format", "docker", "--tag", BASE, folder, log=log)
+    rootless.run("rm", "-r", folder)
+
+
+def make_cuda_base(rootless: Rootless, context: Path, log: TextIO) -> None:
+    """The stand-in for the CUDA images, whose torch is found through --system-site-packages."""
+    folder = rootless.folder / "base"
+    rootless.run("mkdir", "-p", folder)
+    _write(rootless, CUDA_BASE_FILE.format(torch=torch_version(context)), folder / "Dockerfile")
+    rootless.buildah("build", "--format", "docker", "--tag", CUDA_BASE, *_pip_of_host(rootless), folder, log=log)
     rootless.run("rm", "-r", folder)
 
 
@@ -93,20 +105,14 @@ def lay_out(rootless: Rootless, repository: Path, log: TextIO) -> Path:
 
 def build(rootless: Rootless, target: str, context: Path, repository: Path, log: TextIO) -> Size:
     """Build a target of the Dockerfile over the stand-in."""
-    text, mounts = host_pip.inside(host_pip.settings())
-    config = rootless.folder / "pip.conf"
-    rootless.run("sh", "-c", 'printf "%s" "$1" > "$2"', "-", text, config)
-    log.write(f"pip inside:\n{text}")
-    arguments = {"BASE_IMAGE": BASE, "REVISION": revision(repository)}
+    arguments = {"BASE_IMAGE": BASE, "CUDA_IMAGE": CUDA_BASE, "REVISION": revision(repository)}
     if host_offers_torch(context):
         arguments["TORCH_INDEX"] = ""
     # Without the cache: buildah 1.28 cannot mount a stage that it took from there.
-    words: list[str | Path] = ["--layers", "--no-cache", "--format", "docker", "--network", "host"]
+    words: list[str | Path] = ["--layers", "--no-cache", "--format", "docker", *_pip_of_host(rootless)]
     words += ["--target", target, "--tag", image(target)]
     for name, value in arguments.items():
         words += ["--build-arg", f"{name}={value}"]
-    for outside, place in {config: "/etc/pip.conf", **mounts}.items():
-        words += ["--volume", f"{outside}:{place}:ro"]
     rootless.buildah("build", *words, "--file", context / "docker" / "Dockerfile", context, log=log)
     return size(rootless, target)
 
@@ -124,11 +130,17 @@ def revision(repository: Path) -> str:
 
 def host_offers_torch(context: Path) -> bool:
     """Whether the host's pip finds the CPU build of the Dockerfile's torch for the Python of the base."""
-    found = re.search(r"^ARG TORCH_VERSION=(\S+)$", (context / "docker" / "Dockerfile").read_text(), flags=re.MULTILINE)
-    assert found is not None
     words = ["--quiet", "--dry-run", "--no-deps", "--target", "/nonexistent", "--only-binary", ":all:"]
-    words += ["--python-version", BASE_PYTHON, f"torch=={found[1]}+cpu"]
+    words += ["--python-version", BASE_PYTHON, f"torch=={torch_version(context)}+cpu"]
     return subprocess.run([sys.executable, "-m", "pip", "install", *words], capture_output=True).returncode == 0
+
+
+def torch_version(context: Path) -> str:
+    """What the Dockerfile says."""
+    text = (context / "docker" / "Dockerfile").read_text(encoding="utf-8")
+    found = re.search(r"^ARG TORCH_VERSION=(\S+)$", text, flags=re.MULTILINE)
+    assert found is not None
+    return found[1]
 
 
 def size(rootless: Rootless, target: str) -> Size:
@@ -137,6 +149,22 @@ def size(rootless: Rootless, target: str) -> Size:
     sizes = [layer["size"] for layer in json.loads(inspected["Manifest"])["layers"]]
     made_by = [step["created_by"] for step in inspected["OCIv1"]["history"] if not step.get("empty_layer")]
     return Size(target, tuple((_short(words), bytes_) for words, bytes_ in zip(made_by, sizes, strict=True)))
+
+
+def _pip_of_host(rootless: Rootless) -> list[str]:
+    """Options of a build that may reach the network and is told what the host's pip is told."""
+    text, mounts = host_pip.inside(host_pip.settings())
+    config = rootless.folder / "pip.conf"
+    _write(rootless, text, config)
+    options = ["--network", "host"]
+    for outside, place in {config: "/etc/pip.conf", **mounts}.items():
+        options += ["--volume", f"{outside}:{place}:ro"]
+    return options
+
+
+def _write(rootless: Rootless, text: str, path: Path) -> None:
+    """Write a file as the account that builds."""
+    rootless.run("sh", "-c", 'printf "%s" "$1" > "$2"', "-", text, path)
 
 
 def _short(created_by: str) -> str:

@@ -94,8 +94,9 @@ class Rootless:
         """Remove every container and every image but one."""
         self.buildah("rm", "--all")
         for image in self._images():
-            if name not in (image["names"] or []):
+            if image["names"] and name not in image["names"]:
                 self.buildah("rmi", "--force", image["id"])
+        self.buildah("rmi", "--prune", "--force")
 
     def _images(self) -> list[dict[str, Any]]:
         return list(json.loads(self.buildah("images", "--json")) or [])

@@ -75,7 +75,7 @@ def test_a_checkout_without_a_record_must_be_built(checkout):
 
 
 def test_a_recorded_checkout_need_not_be_built_until_an_input_changes(checkout):
-    changed.write_record(checkout)
+    changed.write_record(checkout, changed.hashes(checkout))
     assert changed.changed(checkout) == []
     (checkout / "README.md").write_text("prose")
     (checkout / "docker/compose.yaml").write_text("services: {}")
@@ -87,7 +87,7 @@ def test_a_recorded_checkout_need_not_be_built_until_an_input_changes(checkout):
 
 
 def test_sha256sum_reads_the_record(checkout):
-    changed.write_record(checkout)
+    changed.write_record(checkout, changed.hashes(checkout))
     subprocess.run(["sha256sum", "--check", "--strict", "--quiet", changed.PROVEN], cwd=checkout, check=True)
 
 

@@ -148,15 +148,17 @@ def test_the_docker_commands_of_the_documents_exist(repository, services, monkey
     for document, words in documented(repository):
         if words[1:3] == ["compose", "-f"]:
             assert (repository / words[3]).is_file(), words
-            verb, *rest = words[4:]
-            rest = [word for word in rest if word not in ("--rm", "--build")]
-            assert verb in ("run", "up", "build") and rest[0] in services, (document, words)
-            started.add(rest[0])
-            if verb == "run" and "entrypoint" in services[rest[0]] and len(rest) > 1 and rest[0] != "train-multi-node":
-                understood(monkeypatch, words_of(services[rest[0]], rest[1:]))
+            options = [word for word in words[5:] if word.startswith("-")]
+            name, *given = [word for word in words[5:] if word not in ("--rm", "--build", "--entrypoint=aqr")]
+            assert words[4] in ("run", "up", "build") and name in services, (document, words)
+            started.add(name)
+            if "--entrypoint=aqr" in options:
+                understood(monkeypatch, ["aqr", *given])
+            elif given:
+                understood(monkeypatch, words_of(services[name], given))
         elif words[1] == "build":
             assert words[words.index("--target") + 1] in dockerfile.TARGETS, words
             assert (repository / words[words.index("-f") + 1]).is_file(), words
             given = [words[position + 1] for position, word in enumerate(words) if word == "--build-arg"]
-            assert {name.partition("=")[0] for name in given} <= dockerfile.arguments(text).keys(), words
+            assert {word.partition("=")[0] for word in given} <= dockerfile.arguments(text).keys(), words
     assert started == set(compose.SERVICES)
