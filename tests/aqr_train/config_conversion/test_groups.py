@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from aqr_train.config_conversion.fields import Fields
 from aqr_train.config_conversion.ledger import Ledger
-from aqr_train.config_conversion.optimisation import convert_optimizer
+from aqr_train.config_conversion.optimizer import convert_optimizer
 
 PARAMETERS = [
     "img_backbone.layer1.0.conv1.weight",

@@ -98,6 +98,14 @@ def test_without_fp16_the_run_is_in_float32(convert: Convert) -> None:
     assert half.config["train"]["precision"] == "fp16" and half.is_equivalent
 
 
+def test_empty_sections_say_nothing(convert: Convert) -> None:
+    conversion = convert(
+        more="custom_hooks = []\nrunner = None\nfp16 = dict()\n",
+        edits=(("checkpoint_config = dict(interval=1)", "checkpoint_config = dict()"),),
+    )
+    assert conversion.is_equivalent and conversion.config["train"]["precision"] == "fp16"
+
+
 def test_upstreams_defaults_are_written_out_where_ours_are_others(convert: Convert) -> None:
     conversion = convert(
         built=True,
@@ -180,11 +188,12 @@ def test_a_crop_without_mixup_covers_what_was_there(convert: Convert) -> None:
     assert pasting(convert(edits=((" mixup_rate=0.5,", ""),)))["mixup_rate"] == 1.0
 
 
-def test_a_masked_sensor_at_test(convert: Convert) -> None:
+@pytest.mark.parametrize(("arguments", "sensor"), [("mode='test', mask_modal='points'", "points"), ("", "image")])
+def test_a_masked_sensor_at_test(convert: Convert, arguments: str, sensor: str) -> None:
     read = "test_pipeline = ["
-    mask = "test_pipeline = [dict(type='ModalMask3D', mode='test', mask_modal='points'), "
+    mask = f"test_pipeline = [dict(type='ModalMask3D', {arguments}), "
     step = convert(edits=((read, mask),)).config["data"]["val"]["pipeline"][0]
-    assert step == {"type": "ModalMask3D", "mode": "test", "mask_modal": "points"}
+    assert step == {"type": "ModalMask3D", "mode": "test", "mask_modal": sensor}
 
 
 def test_bases_are_read(write: Callable[..., Path], convert: Convert) -> None:

@@ -19,15 +19,12 @@ from aqr_core.models import build_detector
 from aqr_train.config_conversion import report
 from aqr_train.config_conversion.datasets import convert_data
 from aqr_train.config_conversion.fields import Fields, same
+from aqr_train.config_conversion.half_precision import convert_precision
 from aqr_train.config_conversion.ledger import Ledger, Outcome
 from aqr_train.config_conversion.model import convert_model
-from aqr_train.config_conversion.optimisation import (
-    convert_optimizer,
-    convert_precision,
-    convert_scaling,
-    convert_schedule,
-)
+from aqr_train.config_conversion.optimizer import convert_optimizer, convert_scaling
 from aqr_train.config_conversion.python_text import assignment
+from aqr_train.config_conversion.rates import convert_schedule
 from aqr_train.config_conversion.runtime import (
     convert_hooks,
     convert_length,
@@ -111,8 +108,6 @@ def convert_source(source: Source, parameters: Sequence[str] | None = None) -> C
     if "model" not in fields:
         raise ConfigError(f"{source.path} has no 'model'; name the config of a model, not one of its bases.")
     hooks = fields.children("custom_hooks")
-    if "custom_hooks" in fields and not hooks:
-        fields.drop("custom_hooks", "empty")
     config = convert_data(fields.child("data"), fading_epoch(hooks)) if "data" in fields else {}
     model = convert_model(fields.child("model"), str(source.path))
     train = {

@@ -11,7 +11,8 @@ from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 from aqr_train.config_conversion.fields import Fields, dotted, same
 from aqr_train.config_conversion.ledger import Outcome, leaves
 from aqr_train.config_conversion.paths import relative_to
-from aqr_train.config_conversion.pipelines import Surroundings, convert_pipeline
+from aqr_train.config_conversion.pipelines import convert_pipeline
+from aqr_train.config_conversion.surroundings import Surroundings
 
 DATASETS = ("CustomNuScenesDataset", "NuScenesDataset")
 _LOADER = "our loader keeps its workers, and copies from pinned memory"

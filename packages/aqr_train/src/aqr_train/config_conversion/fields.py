@@ -72,7 +72,7 @@ class Fields:
     def child(self, name: str) -> Fields:
         """The dict of that name; an empty one where it is absent or None."""
         node = self.node.get(name)
-        if node is None:
+        if node is None or node == {}:
             self.drop(name, "not set")
             node = {}
         return Fields(self.ledger, node, (*self.path, name))
@@ -80,6 +80,8 @@ class Fields:
     def children(self, name: str) -> list[Fields]:
         """The dicts in the list of that name; one dict counts as a list of one."""
         node = self.node.get(name) or []
+        if not node:
+            self.drop(name, "empty")
         if isinstance(node, Mapping):
             return [self.child(name)]
         if not isinstance(node, list | tuple):
