@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aqr_core.config import SCHEMA, config_names, dump, load_config
+from aqr_core.config import SCHEMA, config_names, dump, load_config, run_foreign_config
 from aqr_core.errors import ConfigError
 
 
@@ -136,3 +136,13 @@ def test_names_come_from_the_entry_points(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_every_section_of_the_schema_is_documented_once() -> None:
     assert set(SCHEMA) >= {"model", "data", "optimizer", "schedule", "train", "load_from", "seed", "dataroot"}
+
+
+def test_a_foreign_config_is_run_with_its_bases_and_nothing_is_imported(tmp_path: Path) -> None:
+    write(tmp_path, "base.py", "model = dict(type='Other', depth=50)\n")
+    imports = "custom_imports = dict(imports=['a_package_that_is_absent'])\n"
+    path = write(tmp_path, "child.py", f"_base_ = 'base.py'\nmodel = dict(depth=2 * 9)\n{imports}")
+    assert run_foreign_config(path) == {
+        "model": {"type": "Other", "depth": 18},
+        "custom_imports": {"imports": ["a_package_that_is_absent"]},
+    }

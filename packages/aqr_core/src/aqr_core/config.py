@@ -86,6 +86,18 @@ def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Conf
     return config
 
 
+def run_foreign_config(path: str | Path) -> dict[str, Any]:
+    """Every top-level name of any config in OpenMMLab's manner, after its bases, as plain dicts.
+
+    The file is run and nothing is checked; modules that it names in `custom_imports` or as a plugin are not imported.
+
+    Raises:
+        Exception: whatever the file raises.
+    """
+    values: dict[str, Any] = Config.fromfile(path, import_custom_modules=False, lazy_import=False).to_dict()
+    return values
+
+
 def dump(config: Config) -> str:
     """The resolved config as Python text; `load_config` of it gives the same config."""
     return str(config.pretty_text)

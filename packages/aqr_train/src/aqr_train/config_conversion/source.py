@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmengine.config import Config
-
+from aqr_core.config import run_foreign_config
 from aqr_core.errors import ConfigError
 
 NEW_STYLE = ("train_dataloader", "optim_wrapper", "param_scheduler", "default_hooks", "train_cfg", "default_scope")
@@ -57,12 +56,12 @@ def read_source(path: Path) -> Source:
             "config (docs/from-mmdet3d.md)."
         )
     try:
-        config = Config.fromfile(path, import_custom_modules=False, lazy_import=False)
+        config = run_foreign_config(path)
     except Exception as error:  # a config is a program: whatever it raises is the user's to mend
         message = " ".join(str(error).split())
         raise ConfigError(f"{path} does not run: {type(error).__name__}: {message}; correct it.") from error
     used = {name for tree in files for name in _used(tree)}
-    return Source(path, config.to_dict(), frozenset(used & set(config)))
+    return Source(path, config, frozenset(used & set(config)))
 
 
 def _chain(path: Path) -> Iterator[ast.Module]:
