@@ -24,6 +24,8 @@ ARROWS = {
     "aqr_train": ("aqr_train", "aqr_core", "aqr_eval"),
 }
 
+MMDET3D = ("mmdet3d", "mmdet", "mmcv")
+
 
 def imports(source: str, module: str, is_package: bool) -> Iterator[str]:
     """Absolute names that a module imports anywhere, inside functions and under TYPE_CHECKING too."""
@@ -68,23 +70,43 @@ def test_arrows_point_downwards(package):
 
 @pytest.mark.parametrize("package", ARROWS)
 def test_every_library_imported_is_declared(package):
+    """But those of mmdet3d, which no dependency can install; `aqr_core.extras` asks for them instead."""
     distributions = packages_distributions()
     declared = declared_distributions(package)
     undeclared = set()
     for path, name in imports_of(package):
         top = name.split(".")[0]
-        if top in sys.stdlib_module_names or top in ARROWS:
+        if top in sys.stdlib_module_names or top in ARROWS or top in MMDET3D:
             continue
         if not declared.intersection(dist.lower() for dist in distributions.get(top, [])):
             undeclared.add(f"{path}: {top}")
     assert sorted(undeclared) == []
 
 
-def test_mmengine_is_known_to_two_files():
+def test_mmengine_is_known_to_two_files_and_to_the_code_for_mmdet3d():
     users = {
         f"{package}/{path}" for package in ARROWS for path, name in imports_of(package) if within(name, ("mmengine",))
     }
-    assert users == {"aqr_core/config.py", "aqr_core/registry.py"}
+    assert {user for user in users if not user.startswith("aqr_core/mmdet3d/")} == {
+        "aqr_core/config.py",
+        "aqr_core/registry.py",
+    }
+
+
+def test_mmdet3d_is_known_to_one_folder():
+    users = {f"{package}/{path}" for package in ARROWS for path, name in imports_of(package) if within(name, MMDET3D)}
+    assert users and all(user.startswith("aqr_core/mmdet3d/") for user in users), users
+
+
+def test_nobody_imports_the_code_for_mmdet3d():
+    """It is for configs of mmdet3d; whoever else imported it would need mmdet3d."""
+    users = {
+        f"{package}/{path}"
+        for package in ARROWS
+        for path, name in imports_of(package)
+        if within(name, ("aqr_core.mmdet3d",)) and not f"{package}/{path}".startswith("aqr_core/mmdet3d/")
+    }
+    assert users == set()
 
 
 def test_the_devkit_is_an_oracle_of_tests_only():

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from aqr_core.checkpoint import read_torch_file, read_weights, read_weights_file, save_checkpoint
@@ -69,6 +71,34 @@ def test_numpy_scalars_by_their_name_before_numpy_2(tmp_path: Path) -> None:
     assert new in path.read_bytes()
     path.write_bytes(path.read_bytes().replace(new, b"numpy.core.multiarray\nscalar"))
     assert set(read_weights(path)) == {"weight", "bias"}
+
+
+def test_the_log_of_an_mmengine_run_is_passed_over(tmp_path: Path) -> None:
+    log = HistoryBuffer([0.5, 0.25], [1, 1])
+    hub = {"log_scalars": OrderedDict({"train/loss": log}), "runtime_info": {"iter": 2, "best": np.float64(0.5)}}
+    torch.save({"message_hub": hub, "state_dict": net().state_dict(), "meta": {"seed": 3}}, tmp_path / "iter_2.pth")
+    content = read_torch_file(tmp_path / "iter_2.pth")
+    assert set(read_weights(tmp_path / "iter_2.pth")) == {"weight", "bias"}
+    assert content["message_hub"]["runtime_info"]["best"] == 0.5
+    assert vars(content["message_hub"]["log_scalars"]["train/loss"]) == {}
+    assert log.current() == 0.25  # and mmengine's own class is as it was
+
+
+class Climber:
+    """Asks a harmless class for what it leads to."""
+
+    def __init__(self, owner: type, name: str) -> None:
+        self.wanted = owner, name
+
+    def __reduce__(self):
+        return getattr, self.wanted
+
+
+@pytest.mark.parametrize("owner, name", [(HistoryBuffer, "__init__"), (np.ndarray, "tofile"), (HistoryBuffer, "mro")])
+def test_getattr_gives_the_statistics_of_a_log_and_nothing_else(owner: type, name: str, tmp_path: Path) -> None:
+    torch.save({"state_dict": net().state_dict(), "meta": Climber(owner, name)}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=r"more than tensors and plain values \(" + name):
+        read_weights(tmp_path / "w.pth")
 
 
 def test_numpy_objects_are_refused(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from mmengine.config import Config
+from mmengine.registry import init_default_scope
 
 import aqr_train.configs
 from aqr_core.data.database.build import build_object_database
@@ -89,6 +90,7 @@ def mmdet3d_config(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """(name of a shipped config for mmdet3d, dataroot) -> that config, loaded as mmdet3d's tools load it."""
 
     def load(name: str, root: Path) -> Config:
+        init_default_scope("mmdet3d")  # as mmengine's runner does
         monkeypatch.setenv("NUSCENES_ROOT", str(root))
         monkeypatch.setenv("NUSCENES_VERSION", VERSION)
         return Config.fromfile(CONFIGS / f"{name}.py")

@@ -120,7 +120,8 @@ def cam2img_of(meta: Meta, widths: Sequence[int]) -> np.ndarray:
         if "ori_cam2img" in meta and not any(np.allclose(current[i], step, rtol=1e-4, atol=1e-3) for step in steps):
             raise ConfigError(
                 f"'cam2img' of image {i} is none that follows from scale_factor {scale[i]} and img_crop_offset "
-                f"{list(offset[i])}; resize before you crop, or use AqrTransforms with ResizeCropFlipImage."
+                f"{list(offset[i])}; resize (with Resize3D) before you crop, or use AqrTransforms with "
+                "ResizeCropFlipImage."
             )
         composed[i] = (_mirror(meta, i, count, widths[i]) if flip[i] else np.eye(4)) @ steps[-1]
     return composed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,20 @@ from mmdet3d.structures.points import LiDARPoints
 
 from aqr_core.data.frame import Frame
 from aqr_core.data.pipeline import Pipeline
-from aqr_core.data.transforms import LoadAnnotations3D, LoadPointsFromFile, NormalizeMultiviewImage
+from aqr_core.data.transforms import (
+    LoadAnnotations3D,
+    LoadMultiViewImageFromFiles,
+    LoadPointsFromFile,
+    NormalizeMultiviewImage,
+)
 from aqr_core.errors import ConfigError
 from aqr_core.infos.mmdet3d import Mmdet3dInfos
-from aqr_core.infos.schema import POINT_FEATURES
+from aqr_core.infos.schema import POINT_FEATURES, Info
 from aqr_core.mmdet3d.boxes import lidar_boxes_to_rows, rows_to_lidar_boxes
 from aqr_core.mmdet3d.projection import cam2img_of, lidar2cam_of
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
 
+_KEYFRAME = "aqr_keyframe"  # the record as it came, read once: what follows may write into the dict
 _SCENE_RECORDS = (
     "transformation_3d_flow",
     "pcd_rotation",
@@ -66,6 +72,7 @@ class AqrTransforms(BaseTransform):
             self.pipeline.open_files(Path(data_root), self.classes, split)
         steps = tuple(self.pipeline)
         self._loads_points = any(isinstance(step, LoadPointsFromFile) for step in steps)
+        self._loads_images = any(isinstance(step, LoadMultiViewImageFromFiles) for step in steps)
         self._loads_boxes = any(isinstance(step, LoadAnnotations3D) for step in steps)
         self._norm = next((step for step in steps if isinstance(step, NormalizeMultiviewImage)), None)
         self._epoch = torch.full((), -1).share_memory_()  # seen by workers that live on; -1: nobody has told
@@ -93,19 +100,30 @@ class AqrTransforms(BaseTransform):
             results["img_norm_cfg"] = dict(mean=self._norm.mean, std=self._norm.std, to_rgb=False)
         return results
 
-    def _frame(self, results: Mapping[str, Any]) -> Frame:
-        info, dataroot = _info_of(results)
+    def _frame(self, results: dict[str, Any]) -> Frame:
+        if _KEYFRAME not in results:
+            results[_KEYFRAME] = _keyframe_of(results)
+        info, dataroot = results[_KEYFRAME]
         label_of = np.array([self.classes.index(n) if n in self.classes else -1 for n in DETECTION_CLASSES], np.int64)
         frame = Frame(info, dataroot, np.random.default_rng(np.random.randint(2**63 - 1)), self.classes, label_of)
         if "points" in results:
             frame.points = _points_of(results["points"])
         images = results.get("img", [])
+        cameras = results.get("images") or {}
         if isinstance(images, np.ndarray) and images.ndim == 3:
             raise ConfigError("'img' is one image, and CMT reads all cameras; use LoadMultiViewImageFromFiles.")
         if len(images):
             frame.cam2img = cam2img_of(results, [image.shape[1] for image in images])
             frame.lidar2cam = lidar2cam_of(results, len(images))
             frame.images = [np.ascontiguousarray(image) for image in images]
+        elif cameras:  # a scene that moves before its images are loaded takes the cameras of the record along
+            before = [camera["lidar2cam"] for camera in cameras.values()]
+            frame.lidar2cam = lidar2cam_of({**results, "lidar2cam": before}, len(cameras))
+            if self._loads_images and not np.allclose(frame.lidar2cam, _lidar2cam(info, cameras), atol=1e-3):
+                raise ConfigError(
+                    "The scene was moved before LoadMultiViewImageFromFiles of AqrTransforms, which would lose that; "
+                    "load the images first."
+                )
         if "gt_bboxes_3d" in results:
             frame.gt_boxes = lidar_boxes_to_rows(results["gt_bboxes_3d"]).numpy().astype(np.float64)
             frame.gt_labels = np.asarray(results["gt_labels_3d"], np.int64)
@@ -125,11 +143,14 @@ class AqrTransforms(BaseTransform):
             results["img_shape"] = results["pad_shape"] = frame.images[0].shape[:2]
             results["cam2img"], results["ori_cam2img"] = list(frame.cam2img), list(frame.cam2img.copy())
             results["lidar2cam"] = list(frame.lidar2cam)
+        else:
+            for camera, lidar2cam in zip((results.get("images") or {}).values(), frame.lidar2cam, strict=True):
+                camera["lidar2cam"] = lidar2cam.tolist()
         results["working"] = ["points" not in frame.blank, "image" not in frame.blank]
         results["faults"] = frame.faults
 
 
-def _info_of(results: Mapping[str, Any]) -> tuple[Any, Path]:
+def _keyframe_of(results: Mapping[str, Any]) -> tuple[Info, Path]:
     """The checked record of the keyframe, and the folder that its paths are relative to."""
     first = (results.get("lidar_points") or {}).get("lidar_path")
     if first is None:
@@ -142,6 +163,10 @@ def _info_of(results: Mapping[str, Any]) -> tuple[Any, Path]:
     names = NuScenesDataset.METAINFO["classes"]
     metainfo = {"categories": {name: i for i, name in enumerate(names)}, "info_version": "1.1"}
     return Mmdet3dInfos(path, {"metainfo": metainfo, "data_list": [results]})[0], dataroot
+
+
+def _lidar2cam(info: Info, cameras: Iterable[str]) -> np.ndarray:
+    return np.stack([info.cameras[name].lidar2cam for name in cameras])
 
 
 def _points_of(points: Any) -> np.ndarray:  # noqa: ANN401 - BasePoints

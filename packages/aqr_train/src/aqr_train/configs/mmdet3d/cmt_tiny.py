@@ -7,21 +7,20 @@ Hardware: two CPU cores. Result: not run to the end here; docs/mmdet3d.md says w
 
 _base_ = ["../_base_/models/cmt_tiny.py", "../_base_/schedules/cosine_tiny.py", "nuscenes.py"]
 
-_sweeps = dict(type="LoadPointsFromMultiSweeps", sweeps_num=2, test_mode=True, load_dim=5, use_dim=5)
-_load = [
+_load_sensors = [
     dict(type="LoadPointsFromFile", coord_type="LIDAR", load_dim=5, use_dim=5),
-    _sweeps,
+    dict(type="LoadPointsFromMultiSweeps", sweeps_num=2, test_mode=True, load_dim=5, use_dim=5),
     dict(type="LoadMultiViewImageFromFiles", color_type="color", num_views=6),
 ]
 _train_pipeline = [
-    *_load,
+    *_load_sensors,
     dict(type="LoadAnnotations3D", with_bbox_3d=True, with_label_3d=True),
     dict(type="ObjectNameFilter", classes=_base_._metainfo.classes),
     dict(type="AqrTransforms", transforms=_base_._augment),
     dict(type="PackAqrInputs"),
 ]
 _val_pipeline = [
-    *_load,
+    *_load_sensors,
     dict(type="AqrTransforms", transforms=_base_._prepare),
     dict(type="PackAqrInputs"),
 ]
