@@ -80,7 +80,7 @@ def test_what_their_tool_writes_and_does_not_write_is_told(pickled, tmp_path):
     )
     assert done.unknown == (
         "scenes and links between keyframes (failures in time)",
-        "attributes (AAE)",
+        "attributes (AAE is 1 without)",
         "image sizes (which camera sees what, in reports)",
     )
     written = open_infos(done.path)
@@ -91,7 +91,7 @@ def test_what_their_tool_writes_and_does_not_write_is_told(pickled, tmp_path):
 def test_without_a_split_that_is_told_too(pickled, tmp_path):
     created = edited(pickled, tmp_path / "created.pkl", as_created)
     done = convert_infos(created, tmp_path / "x.jsonl")
-    assert done.unknown[0] == "the split (scoring against the tables; give --split)"
+    assert done.unknown[0] == "the split (give --split, or keep the tables beside)"
     assert open_infos(done.path).header.split == ""
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from aqr_core.infos.find_split import find_split
 from aqr_eval import GroundTruth, load_ground_truth
 from aqr_eval.ground_truth import KeyframeTruth, ground_truth_of_keyframes
 from aqr_eval.nuscenes.classes import DETECTION_CLASSES
@@ -25,17 +26,20 @@ def ground_truth_of(infos: Any, dataroot: str | Path) -> GroundTruth:  # noqa: A
     """Ground truth of the keyframes that the infos hold.
 
     The file that `aqr prepare` wrote beside them, or the tables below `dataroot`, which it was made from, are what the
-    benchmark uses. Without both (mmdet3d pickles, single keyframes) the boxes of the infos serve, which lack the
-    bicycle racks that the benchmark leaves out.
+    benchmark uses; infos that do not name their split, mmdet3d's, are found in the tables by their tokens. Without
+    both (single keyframes) the boxes of the infos serve, which lack the bicycle racks that the benchmark leaves out.
     """
     header = infos.header
-    prepared = prepared_file(Path(infos.path), header.split)
-    if header.split and prepared.is_file():
+    has_tables = bool(header.dataset_version) and (Path(dataroot) / header.dataset_version).is_dir()
+    split = header.split or (find_split(infos.tokens(), dataroot, header.dataset_version) if has_tables else "")
+    prepared = prepared_file(Path(infos.path), split)
+    if split and prepared.is_file():
         truth = _load(str(prepared))
-    elif header.split and (Path(dataroot) / header.dataset_version).is_dir():
-        truth = _load(str(dataroot), header.dataset_version, header.split)
+    elif split and has_tables:
+        truth = _load(str(dataroot), header.dataset_version, split)
     else:
-        logger.info("No tables below %s: scoring against the boxes of %s.", dataroot, infos.path)
+        message = "No tables below %s tell the split of these keyframes: scoring against the boxes of %s."
+        logger.info(message, dataroot, infos.path)
         return ground_truth_from_infos(infos)
     # Infos of incomplete data hold fewer keyframes than the tables.
     return truth if len(infos) == len(truth.tokens) else truth.of_samples([info.token for info in infos])
@@ -67,6 +71,8 @@ def ground_truth_from_infos(infos: Any) -> GroundTruth:  # noqa: ANN401 - aqr_co
         )
         for info in infos
     ]
+    if any(len(each.boxes) for each in keyframes) and not any(any(each.attributes) for each in keyframes):
+        logger.warning("%s names no attributes: AAE is 1, the worst, which takes up to 0.1 off NDS.", infos.path)
     return ground_truth_of_keyframes(keyframes, name=str(infos.path))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 
 from aqr_core.data.database import ObjectDatabase
 from aqr_core.data.database.conversion import convert_database
-from aqr_core.data.database.packed import PackedWriter
+from aqr_core.data.database.packed import KeyframeObjects, PackedWriter
 from aqr_core.errors import ConfigError, DataError
 from aqr_core.infos.unpickle import load_plain_pickle
 
@@ -181,11 +182,9 @@ def test_a_failure_half_way_leaves_neither_pickle_nor_folder(database, tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
-def test_more_objects_than_fit_a_chunk(tmp_path):
-    """Chunks of objects are written one after the other, the last one shorter."""
-    from aqr_core.data.database.packed import KeyframeObjects
-
-    count = 600
+def test_a_thousand_files_are_waited_for_at_once(tmp_path, monkeypatch):
+    """Chunks of objects are written one after the other, the last one shorter; a million waits would take an hour."""
+    count = 1100
     boxes = np.tile([0.0, 0.0, 0.0, 4.0, 2.0, 1.5, 0.0, 0.0, 0.0], (count, 1))
     boxes[:, 0] = np.arange(count)
     clouds = [np.full((1 + i % 3, 5), 0.1, np.float32) for i in range(count)]
@@ -195,7 +194,12 @@ def test_more_objects_than_fit_a_chunk(tmp_path):
         objects = KeyframeObjects("t", ("i",) * count, boxes, np.zeros(count, np.int64), clouds, [b""] * count)
         writer.append(objects)
         writer.finish(("car",), False, {})
+    waits: list[str] = []
+    monkeypatch.setattr(os, "sync", lambda: waits.append("disk"))
+    monkeypatch.setattr(os, "fsync", lambda _: waits.append("file"))
     pickled = convert_database(source, tmp_path / "many_dbinfos_train.pkl").path
+    assert waits.count("disk") == 1 and waits.count("file") < 10
     back = ObjectDatabase.open(convert_database(pickled, tmp_path / "back").path)
+    assert waits.count("disk") == 1
     np.testing.assert_allclose(back.boxes, boxes, atol=1e-6)
     assert back.num_points.tolist() == [1 + i % 3 for i in range(count)]

@@ -215,20 +215,34 @@ def _require_files(
 
 def _splits_with_scenes(dataroot: Path, version: str, present: set[str]) -> list[str]:
     """The benchmark's splits of this version and the dataset's own, as far as their scenes are in the tables."""
-    names = [name for ending, own in _SPLITS_OF.items() if version.endswith(ending) for name in own]
-    custom = dataroot / version / "splits.json"
+    names = splits_of(dataroot, version)
+    found = [name for name in names if present.intersection(scenes_of(name, version, dataroot))]
+    if not found:
+        raise DataError(
+            f"No scene of {dataroot / version} belongs to a split of '{version}' ({', '.join(names) or 'none'}); known "
+            f"splits are {', '.join(SPLITS)}, or define your own in {_own_splits(dataroot, version)}."
+        )
+    return found
+
+
+def splits_of(dataroot: Path, version: str) -> list[str]:
+    """Names of the benchmark's splits of this version, then of those that the dataset's `splits.json` defines.
+
+    Raises:
+        DataError: that file is no JSON.
+    """
+    names = [name for ending, official in _SPLITS_OF.items() if version.endswith(ending) for name in official]
+    custom = _own_splits(dataroot, version)
     if custom.is_file():
         try:
             names += json.loads(custom.read_text())
         except json.JSONDecodeError as error:
             raise DataError(f"{custom} is not valid JSON ({error}); write {{name: [scene names]}}.") from error
-    found = [name for name in dict.fromkeys(names) if present.intersection(scenes_of(name, version, dataroot))]
-    if not found:
-        raise DataError(
-            f"No scene of {dataroot / version} belongs to a split of '{version}' ({', '.join(names) or 'none'}); known "
-            f"splits are {', '.join(SPLITS)}, or define your own in {custom}."
-        )
-    return found
+    return list(dict.fromkeys(names))
+
+
+def _own_splits(dataroot: Path, version: str) -> Path:
+    return dataroot / version / "splits.json"
 
 
 def _fingerprint(folder: Path) -> str:

@@ -133,9 +133,9 @@ class _Tally:
     def unknown(self, header: InfosHeader) -> tuple[str, ...]:
         """Phrases on what no keyframe says, and what it is needed for."""
         said = {
-            "the split (scoring against the tables; give --split)": bool(header.split),
+            "the split (give --split, or keep the tables beside)": bool(header.split),
             "scenes and links between keyframes (failures in time)": self._linked,
-            "attributes (AAE)": bool(self._attributes) or not self.boxes,
+            "attributes (AAE is 1 without)": bool(self._attributes) or not self.boxes,
             "image sizes (which camera sees what, in reports)": self._sized,
         }
         return tuple(phrase for phrase, is_said in said.items() if not is_said)
