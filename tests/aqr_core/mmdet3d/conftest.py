@@ -14,7 +14,6 @@ import pytest
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-import aqr_train.configs
 from aqr_core.data.database.build import build_object_database
 from aqr_core.infos import build_infos
 from aqr_core.synth import generate
@@ -22,7 +21,6 @@ from aqr_core.synth import generate
 collect_ignore_glob = [] if find_spec("mmdet3d") else ["test_*.py"]
 
 VERSION = "v1.0-mini"
-CONFIGS = Path(aqr_train.configs.__path__[0]) / "mmdet3d"
 
 
 @pytest.fixture(scope="session")
@@ -90,9 +88,11 @@ def mmdet3d_config(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Config]:
     """(name of a shipped config for mmdet3d, dataroot) -> that config, loaded as mmdet3d's tools load it."""
 
     def load(name: str, root: Path) -> Config:
+        import aqr_train.configs  # absent where this package is tested alone, as mmdet3d is
+
         init_default_scope("mmdet3d")  # as mmengine's runner does
         monkeypatch.setenv("NUSCENES_ROOT", str(root))
         monkeypatch.setenv("NUSCENES_VERSION", VERSION)
-        return Config.fromfile(CONFIGS / f"{name}.py")
+        return Config.fromfile(Path(aqr_train.configs.__path__[0]) / "mmdet3d" / f"{name}.py")
 
     return load
