@@ -16,6 +16,7 @@ from rootless import ACCOUNT, Rootless
 
 BASE = "localhost/aqr-standin:bookworm"
 BASE_PYTHON = "3.11"
+LONGEST = 70  # letters of an instruction in a table
 BASE_FILE = "FROM scratch\nADD base.tar /\nENV LANG=C.UTF-8\n"
 # Like CUDA_IMAGE it has a torch among the system's packages; unlike there, for the CPU.
 CUDA_BASE = "localhost/aqr-standin-torch:bookworm"
@@ -168,6 +169,9 @@ def _write(rootless: Rootless, text: str, path: Path) -> None:
 
 
 def _short(created_by: str) -> str:
-    """The instruction in a few words that fit into a table."""
-    words = re.sub(r"^/bin/sh -c (#\(nop\) )?|--mount=\S+ |--no-\S+ |\|", "", created_by)
-    return " ".join(words.split())[:90]
+    """The end of an instruction, which tells one from another."""
+    words = re.sub(
+        r"^(\|?\d+ (\S+=\S* )*)?/bin/sh -c (#\(nop\) )?|--mount=\S+ |--no-\S+ |dir:\w+ in |\|", "", created_by
+    )
+    words = " ".join(words.split())
+    return words if len(words) <= LONGEST else f"... {words[-LONGEST:]}"

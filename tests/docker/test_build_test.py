@@ -51,6 +51,19 @@ def test_a_table_adds_up_the_layers():
     ]
 
 
+@pytest.mark.parametrize(
+    ("created_by", "shown"),
+    [
+        ("/bin/sh -c #(nop) ENV LANG=C.UTF-8", "ENV LANG=C.UTF-8"),
+        ("|2 A=/opt/aqr B= /bin/sh -c --mount=type=bind,from=w,target=/w sh /finish.sh", "sh /finish.sh"),
+        ("/bin/sh -c #(nop) COPY dir:2e76 in /opt/aqr/tests", "COPY /opt/aqr/tests"),
+        (f"/bin/sh -c {'x' * 100} end", f"... {'x' * 66} end"),
+    ],
+)
+def test_an_instruction_is_shown_by_its_end(created_by, shown):
+    assert images._short(created_by) == shown
+
+
 def test_steps_are_told_whether_they_succeed_or_not(capsys):
     steps = Steps(io.StringIO())
     with steps.step("first"):
