@@ -1,6 +1,6 @@
 """The 800x320 train pipeline of CMT built of mmdet3d 1.4 transforms, timed; the other side of `aqr benchmark loader`.
 
-Runs in an environment that holds mmdet3d (`make setup-mmdet3d`) and knows nothing of this workspace. It is started with
+Runs in an environment that holds mmdet3d (`make mmdet3d`) and knows nothing of this workspace. It is started with
 a job file, the pickle of `{"records", "classes", "database"}`, and then, for every line on its standard input, makes
 one sample of every record and answers with a line of JSON: CPU seconds per part, and the points of the last sample.
 

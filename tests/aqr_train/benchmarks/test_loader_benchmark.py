@@ -92,14 +92,14 @@ def test_records_name_files_that_exist(data):
 def test_an_environment_without_mmdet3d(data):
     with (
         mmdet3d_side.Mmdet3dSide(sys.executable, data) as side,
-        pytest.raises(ConfigError, match=r"No module named 'mmdet3d'.*setup-mmdet3d"),
+        pytest.raises(ConfigError, match=r"No module named 'mmdet3d'.*make mmdet3d"),
     ):
         side.run_round()
 
 
 def test_no_interpreter(data, tmp_path):
     with (
-        pytest.raises(ConfigError, match="cannot be run.*setup-mmdet3d"),
+        pytest.raises(ConfigError, match="cannot be run.*make mmdet3d"),
         mmdet3d_side.Mmdet3dSide(tmp_path / "python", data),
     ):
         pass

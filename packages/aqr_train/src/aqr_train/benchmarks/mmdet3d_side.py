@@ -69,7 +69,7 @@ class Mmdet3dSide:
         except OSError as error:
             self._folder.cleanup()
             raise ConfigError(
-                f"{self._python} cannot be run ({error}); give the interpreter of `make setup-mmdet3d`."
+                f"{self._python} cannot be run ({error}); give the interpreter of `make mmdet3d`."
             ) from error
         return self
 
@@ -99,7 +99,7 @@ class Mmdet3dSide:
             lines = Path(self._log.name).read_text(errors="replace").strip().splitlines() or ["no output"]
             raise ConfigError(
                 f"The mmdet3d side ended under {self._python} ({lines[-1]}); give the interpreter of "
-                "`make setup-mmdet3d`."
+                "`make mmdet3d`."
             )
         told = json.loads(answer)
         return Round(told["seconds"], told["total"], len(self._data.indices), told["points"])
