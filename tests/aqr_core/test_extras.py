@@ -1,4 +1,4 @@
-"""Installations that do not fit: real packages, and a real shared object that lacks a symbol, in a folder of their own."""
+"""Installations that do not fit: real packages, and a real shared object without a symbol, in a folder of their own."""
 
 import re
 import shutil

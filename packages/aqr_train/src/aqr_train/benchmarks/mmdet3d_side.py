@@ -98,8 +98,7 @@ class Mmdet3dSide:
             self._process.wait()
             lines = Path(self._log.name).read_text(errors="replace").strip().splitlines() or ["no output"]
             raise ConfigError(
-                f"The mmdet3d side ended under {self._python} ({lines[-1]}); give the interpreter of "
-                "`make mmdet3d`."
+                f"The mmdet3d side ended under {self._python} ({lines[-1]}); give the interpreter of `make mmdet3d`."
             )
         told = json.loads(answer)
         return Round(told["seconds"], told["total"], len(self._data.indices), told["points"])
