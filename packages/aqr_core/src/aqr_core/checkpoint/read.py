@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
-from torch.serialization import safe_globals
+from torch.serialization import get_safe_globals, safe_globals
 
 from aqr_core.checkpoint.checksums import find_damage
 from aqr_core.checkpoint.config_text import geometry_in
@@ -122,7 +122,8 @@ def read_torch_file(file: Path) -> object:
     if not is_archive_or_pickle:
         raise CheckpointError(f"{file} is no file of torch.save, perhaps a failed download; take another copy.")
     try:
-        with warnings.catch_warnings(), safe_globals([*PLAIN_TYPES, _LOG]):
+        admitted = get_safe_globals()  # those of them that are admitted for good would be struck off at the end
+        with warnings.catch_warnings(), safe_globals([one for one in (*PLAIN_TYPES, _LOG) if one not in admitted]):
             warnings.filterwarnings("ignore", "Detected pickle protocol")  # advice to the author of the file
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
