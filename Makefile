@@ -20,7 +20,7 @@ PACKAGES := packages/aqr_eval packages/aqr_core packages/aqr_train
 LOCKS    := requirements/$(if $(filter spconv-cuda,$(SPCONV)),runtime-cuda,runtime).txt requirements/dev.txt
 HASHED   := --no-deps --require-hashes $(addprefix -r ,$(LOCKS))
 OVERLAY  := --no-deps --require-hashes --force-reinstall -r requirements/overlay.txt
-SOURCES  := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools)
+SOURCES  := $(if $(PKG),packages/$(PKG) tests/$(PKG),packages tests tools docker)
 TESTS    := $(if $(PKG),tests/$(PKG),tests)
 TYPED    := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/aqr_core/src packages/aqr_train/src)
 
@@ -28,11 +28,11 @@ TYPED    := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/aqr_c
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mmdet3d format lint types test test-isolation test-browser test-mmdet3d test-gpu gpu-check \
-  demo demo-scratch baseline ablation lock audit licences clean
+.PHONY: help setup mmdet3d format lint types test test-isolation test-browser test-mmdet3d docker-check docker-build-test test-gpu \
+  gpu-check demo demo-scratch baseline ablation lock audit licences clean
 
 help:            ## this list
-	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+: .*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 20
 
 setup: $(STAMP)  ## .venv with the three packages, editable, pinned
 
@@ -81,6 +81,13 @@ test-isolation: setup  ## each package alone in an environment of its own
 
 test-mmdet3d: mmdet3d  ## the tests beside mmdet3d
 	$(TEST_ENV) $(MMDET3D)/bin/python -m pytest tests/aqr_core/mmdet3d tests/aqr_train/mmdet3d -n $(JOBS) --dist loadfile
+
+docker-check: setup  ## docker/ without an engine: linter, schema, what its text promises
+	$(BIN)/python docker/check
+	$(TEST_ENV) $(BIN)/python -m pytest tests/docker
+
+docker-build-test:   ## build the images cpu and eval without an engine, and use them; apt installs buildah where it is absent
+	$(PYTHON) docker/build_test
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest $(TESTS) -m gpu
