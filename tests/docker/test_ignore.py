@@ -15,10 +15,11 @@ def test_the_right_paths_stay_out(text):
     assert list(ignore.faults(text)) == []
 
 
-def test_every_path_of_git_that_a_build_copies_comes_in(text, repository):
+def test_every_source_that_a_build_copies_comes_in(text, repository):
     patterns = ignore.read(text)
-    copied = [path for folder in ("tests", "packages/aqr_train/src") for path in (repository / folder).rglob("*.*")]
-    names = [path.relative_to(repository).as_posix() for path in copied if "__pycache__" not in path.parts]
+    kinds = ("*.py", "*.yaml", "*.sbatch", "*.json", "*.safetensors", "SHA256SUMS")
+    copied = [path for folder in ("tests", "packages") for kind in kinds for path in (repository / folder).rglob(kind)]
+    names = [path.relative_to(repository).as_posix() for path in copied if "benchmarks" not in path.parts]
     assert len(names) > 100
     assert [name for name in names if ignore.is_ignored(name, patterns)] == []
 
