@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 import pickle
 import re
 import struct
@@ -128,6 +129,8 @@ def read_torch_file(file: Path) -> object:
             return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL ([\w.]+)", str(error))
+        if wanted and not _is_whole_name(file, wanted[1]):
+            raise CheckpointError(f"{file} is damaged (it ends in the middle); take another copy.") from error
         named = f" ({wanted[1]})" if wanted else ""
         raise CheckpointError(
             f"{file} holds more than tensors and plain values{named}, which is refused; export its state_dict alone."
@@ -135,6 +138,17 @@ def read_torch_file(file: Path) -> object:
     except (*_DAMAGE, struct.error) as error:
         reason = str(error).split(". ")[0].splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{file} is damaged ({reason}); take another copy.") from error
+
+
+def _is_whole_name(file: Path, name: str) -> bool:
+    """Whether a dotted name, which torch has read as a type, stands in the file with its end.
+
+    In a bare pickle that was cut off within such a name, torch takes what is left of it for the name. An archive has
+    sums of its own against that.
+    """
+    module, _, attribute = name.rpartition(".")
+    with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content[:1] == b"P" or content.find(f"c{module}\n{attribute}\n".encode()) >= 0
 
 
 def _read_safetensors(file: Path) -> WeightsFile:
