@@ -80,7 +80,7 @@ test-isolation: setup  ## each package alone in an environment of its own
 	$(TEST_ENV) $(BIN)/python -m pytest tests/integration/test_isolation.py -m isolation -n $(JOBS)
 
 test-mmdet3d: mmdet3d  ## the tests beside mmdet3d
-	$(TEST_ENV) $(MMDET3D)/bin/python -m pytest tests/aqr_core/mmdet3d tests/aqr_train/mmdet3d -n $(JOBS) --dist loadfile
+	$(TEST_ENV) $(MMDET3D)/bin/python -m pytest tests/aqr_core/beside_mmdet3d tests/aqr_train/beside_mmdet3d -n $(JOBS) --dist loadfile
 
 docker-check: setup  ## docker/ without an engine: linter, schema, what its text promises
 	$(BIN)/python docker/check

@@ -1,4 +1,4 @@
-"""`make docker-check`: the files of docker/ without an engine, in two seconds.
+"""`make docker-check`: the files of docker/ without an engine, in seconds.
 
 Hadolint reads the Dockerfile and the shell in it, check-jsonschema holds compose.yaml against the Compose
 specification, and the rest is what this project promises about them.

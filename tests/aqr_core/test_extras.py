@@ -43,6 +43,11 @@ def family(tmp_path):
     return tmp_path
 
 
+def test_a_folder_of_its_name_is_no_mmdet3d(family):
+    (family / "mmdet3d" / "__init__.py").unlink()
+    assert look(family).startswith("mmdet3d is not installed; run `make mmdet3d`")
+
+
 def test_mmcv_without_operators(family):
     said = look(family)
     assert said.startswith("mmcv 2.1.0 was installed without its compiled operators; run `make mmdet3d`")

@@ -16,7 +16,8 @@ from aqr_core.errors import ConfigError
 from aqr_core.models.backbones import SECOND
 from aqr_core.registry import DATASETS, MODELS, TRANSFORMS, build
 
-without_mmdet3d = pytest.mark.skipif(find_spec("mmdet3d") is not None, reason="tests/aqr_core/mmdet3d looks at theirs")
+theirs = "tests/aqr_core/beside_mmdet3d looks at theirs"
+without_mmdet3d = pytest.mark.skipif(find_spec("mmdet3d") is not None, reason=theirs)
 
 
 def refusal(registry, **config) -> str:

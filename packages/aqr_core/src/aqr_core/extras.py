@@ -35,10 +35,16 @@ def require_mmdet3d(wanted_by: str) -> None:
         raise ConfigError(f"{wanted_by} needs mmdet3d, but {problem}.")
 
 
+def is_installed(package: str) -> bool:
+    """Whether a package can be imported; a folder of its name on the path, which Python takes for one too, is none."""
+    spec = importlib.util.find_spec(package)
+    return spec is not None and spec.origin is not None
+
+
 @cache
 def mmdet3d_problem() -> str | None:
     """What is wrong with mmdet3d, mmdet and mmcv, and the remedy; None where they work."""
-    missing = [name for name in MMDET3D_SCOPES if importlib.util.find_spec(name) is None]
+    missing = [name for name in MMDET3D_SCOPES if not is_installed(name)]
     if missing:
         return f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not installed; {_MEND_MMDET3D}"
     number = _version("mmcv")
@@ -74,7 +80,7 @@ def _other_cuda_of_mmcv() -> str | None:
 
 def spconv_build() -> str | None:
     """The installed distribution, such as 'spconv-cu126 2.3.8'; None where spconv is absent."""
-    if importlib.util.find_spec("spconv") is None:
+    if not is_installed("spconv"):
         return None
     return " and ".join(f"{name} {_version(name)}" for name in _spconv_distributions()) or "spconv of unknown origin"
 

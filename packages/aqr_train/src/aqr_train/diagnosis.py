@@ -13,7 +13,7 @@ import torch
 
 from aqr_core.config import config_names, load_config
 from aqr_core.errors import AqrError, ConfigError
-from aqr_core.extras import MMDET3D_SCOPES, mmdet3d_problem, spconv_build, spconv_problem
+from aqr_core.extras import MMDET3D_SCOPES, is_installed, mmdet3d_problem, spconv_build, spconv_problem
 from aqr_core.infos import open_infos
 from aqr_core.models.voxel.spconv_backend import choose_backend
 from aqr_train.checkpoints import SHIPPED
@@ -76,7 +76,7 @@ def _spconv() -> Finding:
 
 def _mmdet3d() -> Finding:
     """Nobody needs it whose config does not name it; `_model` fails where one does."""
-    if importlib.util.find_spec("mmdet3d") is None:
+    if not is_installed("mmdet3d"):
         remedy = "optional: its modules in our configs, our models in its; `make mmdet3d`"
         return Finding("mmdet3d", "absent", ok=False, fatal=False, remedy=remedy)
     problem = mmdet3d_problem()
