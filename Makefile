@@ -28,7 +28,7 @@ TYPED    := $(if $(PKG),packages/$(PKG)/src,packages/aqr_eval/src packages/aqr_c
 TEST_ENV := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg
 
 .DEFAULT_GOAL := help
-.PHONY: help setup mmdet3d format lint types test test-isolation test-browser test-mmdet3d docker-check docker-build-test test-gpu \
+.PHONY: help setup mmdet3d format lint types test test-isolation test-browser test-documents test-mmdet3d docker-check docker-build-test test-gpu \
   gpu-check demo demo-scratch baseline ablation lock audit licences clean
 
 help:            ## this list
@@ -74,7 +74,7 @@ types: setup     ## mypy
 	$(BIN)/mypy $(TYPED)
 
 test: setup      ## every test that needs neither a GPU nor a browser
-	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu and not browser and not isolation" -n $(JOBS) --dist loadfile
+	$(TEST_ENV) $(BIN)/python -m pytest $(TESTS) -m "not gpu and not browser and not isolation and not documents" -n $(JOBS) --dist loadfile
 
 test-isolation: setup  ## each package alone in an environment of its own
 	$(TEST_ENV) $(BIN)/python -m pytest tests/integration/test_isolation.py -m isolation -n $(JOBS)
@@ -88,6 +88,9 @@ docker-check: setup  ## docker/ without an engine: linter, schema, what its text
 
 docker-build-test:   ## build the images cpu and eval without an engine, and use them; apt installs buildah where it is absent
 	$(PYTHON) docker/build_test
+
+test-documents: setup  ## every command of docs/from-mmdet3d.md, run
+	$(TEST_ENV) $(BIN)/python -m pytest tests/integration -m documents -n $(JOBS)
 
 test-gpu: setup  ## the tests that need a CUDA device
 	$(BIN)/python -m pytest $(TESTS) -m gpu

@@ -26,6 +26,8 @@ from aqr_train.cli import VERBS
 from aqr_train.cli import main as aqr
 from aqr_train.launchers import find_launcher
 
+pytestmark = pytest.mark.documents
+
 REPOSITORY = Path(__file__).resolve().parents[2]
 DOCUMENT = REPOSITORY / "docs" / "from-mmdet3d.md"
 OURS = ("aqr", "aqr-eval", "accelerate", "torchrun", "sbatch", "make", "tensorboard")
@@ -156,13 +158,11 @@ def run(words: list[str], folder: Path) -> int:
     return subprocess.run([Path(sys.executable).parent / program, "--help"], capture_output=True).returncode
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", commands())
 def test_the_command_runs(command: str, workplace: Path, tmp_path: Path) -> None:
     assert run(expand(command, tmp_path), tmp_path) == 0
 
 
-@pytest.mark.slow
 def test_a_converted_config_finds_the_files_of_the_field(
     workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -70,6 +70,16 @@ def test_a_spoilt_text_is_never_misread(text, data):
     _assert_equal(cut, decoded)
 
 
+@pytest.mark.parametrize(("whole", "spoilt"), [("[1.0, 2.5]", "-[1.0, 2.5]"), ("[1.0, 2.5]", "[1.0, 2.5]0")])
+def test_what_stands_outside_the_brackets_is_no_part_of_a_number(whole, spoilt):
+    box = dict(translation=[0, 0, 0], size=[1, 1, 1], rotation=[1, 0, 0, 0], velocity=[1.0, 2.5], detection_name="car")
+    text = json.dumps([{**box, "detection_score": 0.5, "attribute_name": "", "sample_token": "t"}] * 2)
+    assert cut_boxes(text, "t") is not None
+    first, second = (text.find(whole), text.rfind(whole))
+    for at in (first, second):
+        assert cut_boxes(text[:at] + spoilt + text[at + len(whole) :], "t") is None
+
+
 @pytest.mark.parametrize(
     "text", ["[]", "[{}]", "[1]", "", "[{", '[{"sample_token": "t"}]', '[{"a": {"b": 1}}]', '["a}", {}]', "[[]]"]
 )

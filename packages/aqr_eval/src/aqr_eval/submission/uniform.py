@@ -18,7 +18,7 @@ from aqr_eval.boxes import ATTRIBUTE_INDEX, CLASS_INDEX
 from aqr_eval.submission.sample_boxes import FIELDS, LENGTHS, SampleBoxes
 
 _OF_NUMBERS = b"0123456789+-.eE"
-_AROUND_NUMBERS = b':[]{}"'  # not the spaces: without them "1 2" would become 12
+_AROUND_NUMBERS = bytes.maketrans(b':[]{}"', b" " * 6)  # not dropped: "-[1" and "1]0" would become numbers
 _COUNTS = LENGTHS | {"detection_score": 1, "num_pts": 1}
 
 
@@ -92,7 +92,7 @@ def _read_numbers(column: list[str], count: int | None) -> NDArray[np.float64] |
     if frame != frame[: frame.index(b'"') + 1] * len(column):
         return None
     try:
-        values = np.fromstring(joined.translate(None, _AROUND_NUMBERS).rstrip(b", \t\r\n"), sep=",")
+        values = np.fromstring(joined.translate(_AROUND_NUMBERS).rstrip(b", \t\r\n"), sep=",")
     except ValueError:
         return None
     return values.reshape(-1, count) if len(values) == count * len(column) else None
