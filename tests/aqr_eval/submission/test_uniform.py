@@ -70,8 +70,9 @@ def test_a_spoilt_text_is_never_misread(text, data):
     _assert_equal(cut, decoded)
 
 
-@pytest.mark.parametrize(("whole", "spoilt"), [("[1.0, 2.5]", "-[1.0, 2.5]"), ("[1.0, 2.5]", "[1.0, 2.5]0")])
-def test_what_stands_outside_the_brackets_is_no_part_of_a_number(whole, spoilt):
+@pytest.mark.parametrize("spoilt", ["-[1.0, 2.5]", "[1.0, 2.5]0", "[, 2.5]", "[ , 2.5]", "[1.0, ]", "[1.0,, 2.5]"])
+def test_what_is_beside_the_brackets_or_nothing_is_no_number(spoilt):
+    whole = "[1.0, 2.5]"
     box = dict(translation=[0, 0, 0], size=[1, 1, 1], rotation=[1, 0, 0, 0], velocity=[1.0, 2.5], detection_name="car")
     text = json.dumps([{**box, "detection_score": 0.5, "attribute_name": "", "sample_token": "t"}] * 2)
     assert cut_boxes(text, "t") is not None

@@ -19,6 +19,7 @@ from aqr_eval.submission.sample_boxes import FIELDS, LENGTHS, SampleBoxes
 
 _OF_NUMBERS = b"0123456789+-.eE"
 _AROUND_NUMBERS = bytes.maketrans(b':[]{}"', b" " * 6)  # not dropped: "-[1" and "1]0" would become numbers
+_NO_NUMBERS = b':[]{}" \t\r\n'
 _COUNTS = LENGTHS | {"detection_score": 1, "num_pts": 1}
 
 
@@ -90,6 +91,9 @@ def _read_numbers(column: list[str], count: int | None) -> NDArray[np.float64] |
     joined = ('"'.join(column) + '"').encode()
     frame = joined.replace(b"NaN", b"").translate(None, _OF_NUMBERS)
     if frame != frame[: frame.index(b'"') + 1] * len(column):
+        return None
+    compact = joined.translate(None, _NO_NUMBERS)
+    if b",," in compact or compact[:1] == b",":  # numpy takes spaces without a number for 0
         return None
     try:
         values = np.fromstring(joined.translate(_AROUND_NUMBERS).rstrip(b", \t\r\n"), sep=",")
