@@ -21,7 +21,7 @@ from typing import Any
 
 from mmengine.config import Config
 
-from aqr_core.errors import AqrError, ConfigError
+from aqr_core.errors import AqrError, ConfigError, one_line
 from aqr_core.registry import DATASETS, MODELS, TRANSFORMS, suggest
 
 ENTRY_POINT_GROUP = "aqr.configs"
@@ -76,8 +76,9 @@ def load_config(path_or_name: str | Path, overrides: Iterable[str] = ()) -> Conf
     except AqrError:  # of a custom import, which says what is missing
         raise
     except Exception as error:  # a config is a program: whatever it raises is the user's to mend
-        message = " ".join(str(error).split())
-        raise ConfigError(f"Config {path} cannot be read: {type(error).__name__}: {message}; fix the file.") from error
+        raise ConfigError(
+            f"Config {path} cannot be read: {type(error).__name__}: {one_line(error)}; fix the file."
+        ) from error
     for key in [key for key in config if key.startswith("_")]:
         config.pop(key)
     for override in overrides:

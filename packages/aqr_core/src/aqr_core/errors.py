@@ -2,7 +2,12 @@
 
 from aqr_eval.nuscenes.errors import AqrError, DataError
 
-__all__ = ["AqrError", "CheckpointError", "ConfigError", "DataError", "NonFiniteError"]
+__all__ = ["AqrError", "CheckpointError", "ConfigError", "DataError", "NonFiniteError", "one_line"]
+
+
+def one_line(error: BaseException) -> str:
+    """What another library's error says, without its line breaks: the cause within a sentence of ours."""
+    return " ".join(str(error).split())
 
 
 class ConfigError(AqrError):

@@ -14,9 +14,9 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, ver
 
 import torch
 
-from aqr_core.errors import ConfigError
+from aqr_core.errors import ConfigError, one_line
+from aqr_core.registry import MMDET3D_SCOPES
 
-MMDET3D_SCOPES = ("mmdet3d", "mmdet", "mmcv")
 _MEND_MMDET3D = "run `make mmdet3d`, which makes .venv-mmdet3d, and use that environment"
 _CUDA_SPCONV = "make setup SPCONV=spconv-cuda TORCH_INDEX=https://download.pytorch.org/whl/cu126"
 
@@ -55,7 +55,7 @@ def mmdet3d_problem() -> str | None:
     except ImportError as error:
         return (
             f"the operators of mmcv {number} were compiled for another torch than {torch.__version__} "
-            f"({_one_line(error)}); {_MEND_MMDET3D}"
+            f"({_in_short(error)}); {_MEND_MMDET3D}"
         )
     if (other := _other_cuda_of_mmcv()) is not None:
         return (
@@ -65,7 +65,7 @@ def mmdet3d_problem() -> str | None:
     try:
         importlib.import_module("mmdet3d")
     except (ImportError, AssertionError) as error:  # it asserts the versions of its siblings
-        return f"mmdet3d {_version('mmdet3d')} cannot be imported ({_one_line(error)}); {_MEND_MMDET3D}"
+        return f"mmdet3d {_version('mmdet3d')} cannot be imported ({_in_short(error)}); {_MEND_MMDET3D}"
     return None
 
 
@@ -109,7 +109,7 @@ def spconv_problem() -> str | None:
     try:
         importlib.import_module("spconv.pytorch")
     except Exception as error:  # its compiled part raises whatever it likes
-        return f"{build} cannot be imported ({_one_line(error)}); run `make setup` again"
+        return f"{build} cannot be imported ({_in_short(error)}); run `make setup` again"
     return None
 
 
@@ -128,6 +128,6 @@ def _major(cuda: str | None) -> str:
     return (cuda or "").split(".")[0]
 
 
-def _one_line(error: BaseException) -> str:
-    text = " ".join(str(error).split())
+def _in_short(error: BaseException) -> str:
+    text = one_line(error)
     return text if len(text) <= 200 else f"{text[:200]}..."

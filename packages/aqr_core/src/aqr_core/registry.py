@@ -19,9 +19,10 @@ from typing import Any
 import mmengine.registry
 from mmengine.registry import Registry
 
-from aqr_core.errors import AqrError, ConfigError
+from aqr_core.errors import AqrError, ConfigError, one_line
 
 SCOPE = "aqr"
+MMDET3D_SCOPES = ("mmdet3d", "mmdet", "mmcv")  # mmdet3d, and what it is built of
 SCALARS = ("bool", "int", "float")  # annotations, as text, of arguments that are one number
 
 
@@ -62,10 +63,9 @@ class ScopedRegistry(Registry):
             found = super().get(key)
         except Exception as error:  # importing runs code of others; mmengine raises its own error over theirs
             cause = error.__context__ or error
-            message = " ".join(str(cause).split())
             raise ConfigError(
-                f"{self.name.capitalize()} type '{key}' cannot be imported ({type(cause).__name__}: {message}); repair "
-                f"{scope}, or name another type."
+                f"{self.name.capitalize()} type '{key}' cannot be imported "
+                f"({type(cause).__name__}: {one_line(cause)}); repair {scope}, or name another type."
             ) from error
         return found if callable(found) else None
 
@@ -84,7 +84,7 @@ class ScopedRegistry(Registry):
             if meant:
                 return f" Did you mean '{meant[0]}'?"
             return f" {scope} registers {len(others[scope])} {self.name}s, none of a name like it; correct the name."
-        near = difflib.get_close_matches(scope, (SCOPE, *_foreign_scopes()), n=1)
+        near = difflib.get_close_matches(scope, (SCOPE, *MMDET3D_SCOPES), n=1)
         return f" Did you mean '{near[0]}.{name}'?" if near else suggest(key, list(self.module_dict))
 
     def _require(self, scope: str, key: str) -> None:
@@ -105,13 +105,7 @@ DATASETS = ScopedRegistry("dataset", mmengine.registry.DATASETS, ["aqr_core.data
 
 def is_foreign(type_name: object) -> bool:
     """Whether a `type` belongs to mmdet3d or to what it is built of."""
-    return isinstance(type_name, str) and "." in type_name and type_name.split(".")[0] in _foreign_scopes()
-
-
-def _foreign_scopes() -> tuple[str, ...]:
-    from aqr_core.extras import MMDET3D_SCOPES  # imports torch, which this module does without
-
-    return MMDET3D_SCOPES
+    return isinstance(type_name, str) and "." in type_name and type_name.split(".")[0] in MMDET3D_SCOPES
 
 
 def suggest(name: str, known: list[str]) -> str:
@@ -168,7 +162,7 @@ def build(cfg: Mapping[str, Any], registry: ScopedRegistry, **defaults: Any) -> 
     except AqrError:
         raise
     except Exception as error:  # their constructors check by assert, KeyError and whatever an argument runs into
-        said = " ".join(str(error).split()) or traceback.extract_tb(error.__traceback__)[-1].line
+        said = one_line(error) or traceback.extract_tb(error.__traceback__)[-1].line
         raise ConfigError(
             f"{type_name} refuses its arguments ({type(error).__name__}: {said}); correct {', '.join(arguments)}."
         ) from error

@@ -13,9 +13,10 @@ import torch
 
 from aqr_core.config import config_names, load_config
 from aqr_core.errors import AqrError, ConfigError
-from aqr_core.extras import MMDET3D_SCOPES, is_installed, mmdet3d_problem, spconv_build, spconv_problem
+from aqr_core.extras import is_installed, mmdet3d_problem, spconv_build, spconv_problem
 from aqr_core.infos import open_infos
 from aqr_core.models.voxel.spconv_backend import choose_backend
+from aqr_core.registry import MMDET3D_SCOPES
 from aqr_train.checkpoints import SHIPPED
 from aqr_train.conflicts import check_deepspeed
 from aqr_train.launchers import FOLDER, launchers

@@ -31,7 +31,9 @@ def ground_truth_of(infos: Any, dataroot: str | Path) -> GroundTruth:  # noqa: A
     """
     header = infos.header
     has_tables = bool(header.dataset_version) and (Path(dataroot) / header.dataset_version).is_dir()
-    split = header.split or (find_split(infos.tokens(), dataroot, header.dataset_version) if has_tables else "")
+    split = header.split or (
+        _split_of(tuple(infos.tokens()), str(dataroot), header.dataset_version) if has_tables else ""
+    )
     prepared = prepared_file(Path(infos.path), split)
     if split and prepared.is_file():
         truth = _load(str(prepared))
@@ -43,6 +45,12 @@ def ground_truth_of(infos: Any, dataroot: str | Path) -> GroundTruth:  # noqa: A
         return ground_truth_from_infos(infos)
     # Infos of incomplete data hold fewer keyframes than the tables.
     return truth if len(infos) == len(truth.tokens) else truth.of_samples([info.token for info in infos])
+
+
+@lru_cache(maxsize=2)
+def _split_of(tokens: tuple[str, ...], dataroot: str, version: str) -> str:
+    """Read once: every validation of a run asks."""
+    return find_split(tokens, dataroot, version)
 
 
 def is_annotated(infos: Any) -> bool:  # noqa: ANN401 - aqr_core.infos, either kind

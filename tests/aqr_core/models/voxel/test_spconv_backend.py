@@ -26,7 +26,7 @@ def forget_choices():
 @pytest.fixture
 def installed(monkeypatch):
     """spconv counts as installed and sound, whatever this machine has."""
-    monkeypatch.setattr(spconv_backend, "spconv_build", lambda: "spconv-cu126 2.3.8")
+    monkeypatch.setattr(spconv_backend, "is_installed", lambda package: True)
     monkeypatch.setattr(spconv_backend, "spconv_problem", lambda: None)
 
 
@@ -58,7 +58,7 @@ def test_cuda_runs_on_spconv_where_it_has_kernels(installed, caplog, dtype, chos
 
 
 def test_cuda_without_spconv(monkeypatch, caplog):
-    monkeypatch.setattr(spconv_backend, "spconv_build", lambda: None)
+    monkeypatch.setattr(spconv_backend, "is_installed", lambda package: False)
     with caplog.at_level(logging.INFO, logger=spconv_backend.__name__):
         assert choose_backend("auto", "cuda") == "torch"
     assert "spconv is not installed; `make setup SPCONV=spconv-cuda`" in caplog.text
@@ -90,7 +90,7 @@ def test_refused_choices(monkeypatch, installed):
         choose_backend("minkowski", "cpu")
     with pytest.raises(ConfigError, match=r"no CUDA kernels for torch\.bfloat16; use weights in float32"):
         choose_backend("spconv", "cuda", torch.bfloat16)
-    monkeypatch.setattr(spconv_backend, "spconv_build", lambda: None)
+    monkeypatch.setattr(spconv_backend, "is_installed", lambda package: False)
     with pytest.raises(ConfigError, match="not installed"):
         choose_backend("spconv", "cpu")
 

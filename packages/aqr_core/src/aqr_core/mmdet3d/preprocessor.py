@@ -94,7 +94,7 @@ class AqrDataPreprocessor(BaseDataPreprocessor):
     def _stack(self, images: list[Tensor], normalised: list[bool], count: int) -> Tensor:
         """(B, N, 3, H, W) float32."""
         if not images:
-            return torch.zeros(count, 0, POINT_FEATURES - 2, 0, 0, device=self.device)
+            return torch.zeros(count, 0, 3, 0, 0, device=self.device)
         stacked = torch.stack(
             [views.float() if done else self._normalise(views) for views, done in zip(images, normalised, strict=True)]
         )

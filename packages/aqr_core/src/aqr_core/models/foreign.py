@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from aqr_core.errors import ConfigError
+from aqr_core.errors import ConfigError, one_line
 from aqr_core.models.voxel.voxelize import Voxels
 
 logger = logging.getLogger(__name__)
@@ -42,10 +43,15 @@ def encode_voxels(encoder: nn.Module, voxels: Sequence[Voxels], coords: Tensor, 
     Returns:
         (V, C').
     """
-    if "num_points" not in inspect.signature(type(encoder).forward).parameters:
+    if not _takes_padded_points(type(encoder).forward):
         return torch.cat([encoder(v) for v in voxels])
     padded = [v.padded(max_num_points) for v in voxels]
     return encoder(torch.cat([points for points, _ in padded]), torch.cat([count for _, count in padded]), coords)
+
+
+@cache
+def _takes_padded_points(forward: Callable[..., Any]) -> bool:
+    return "num_points" in inspect.signature(forward).parameters
 
 
 def check_backward(encoder: nn.Module, features: Tensor) -> None:
@@ -93,10 +99,9 @@ def init_weights(model: nn.Module) -> frozenset[str]:
             with _without_chatter():
                 module.init_weights()
         except Exception as error:  # of a file, of a download, or of an initialiser's arguments
-            message = " ".join(str(error).split())
             raise ConfigError(
-                f"The init_cfg of model.{prefix} failed ({type(error).__name__}: {message}); correct it, or set it to "
-                "None and name the weights by load_from."
+                f"The init_cfg of model.{prefix} failed ({type(error).__name__}: {one_line(error)}); correct it, or "
+                "set it to None and name the weights by load_from."
             ) from error
         logger.info("model.%s: weights as its init_cfg says.", prefix)
         for name, part in module.named_modules(prefix=prefix):

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from aqr_core.config import run_foreign_config
-from aqr_core.errors import ConfigError
+from aqr_core.errors import ConfigError, one_line
 
 NEW_STYLE = ("train_dataloader", "optim_wrapper", "param_scheduler", "default_hooks", "train_cfg", "default_scope")
 
@@ -58,8 +58,7 @@ def read_source(path: Path) -> Source:
     try:
         config = run_foreign_config(path)
     except Exception as error:  # a config is a program: whatever it raises is the user's to mend
-        message = " ".join(str(error).split())
-        raise ConfigError(f"{path} does not run: {type(error).__name__}: {message}; correct it.") from error
+        raise ConfigError(f"{path} does not run: {type(error).__name__}: {one_line(error)}; correct it.") from error
     used = {name for tree in files for name in _used(tree)}
     return Source(path, config, frozenset(used & set(config)))
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import linear
 
 from aqr_core.errors import ConfigError
-from aqr_core.extras import spconv_build, spconv_problem
+from aqr_core.extras import is_installed, spconv_problem
 from aqr_core.models.voxel.rulebook import Sites, Triple
 from aqr_core.models.voxel.sparse_tensor import PairFinder, SparseTensor
 from aqr_core.models.voxel.spconv_pairs import strided_pairs, submanifold_pairs
@@ -44,7 +44,7 @@ def choose_backend(requested: str, device_type: str, dtype: torch.dtype = torch.
 def _choose(requested: str, device_type: str, dtype: torch.dtype, deterministic: bool) -> str:
     if requested not in BACKENDS:
         raise ConfigError(f"Unknown sparse backend '{requested}'; use one of {', '.join(BACKENDS)}.")
-    installed = spconv_build() is not None
+    installed = is_installed("spconv")
     problem = spconv_problem() if requested == "spconv" or device_type == "cuda" else None
     if requested == "spconv" and not installed:
         raise ConfigError("backend='spconv' needs spconv, which is not installed; install it or use backend='auto'.")
